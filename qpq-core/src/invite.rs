@@ -1,0 +1,40 @@
+//! Invites by spoken code: `4-otter-violin`, said aloud, makes two strangers on one network contacts.
+
+mod code;
+mod pake;
+
+pub use code::{Code, CodeError, Nameplate, NameplateError};
+pub use pake::{Ends, Inviter, Joiner, JoinerWaiting, PakeError};
+
+use crate::{id::PeerId, labels};
+
+/// Label of the TLS exporter (RFC 8446 §7.5) behind a `ChannelBinding`; its context is empty.
+pub const CHANNEL_LABEL: &[u8] = labels::CODE_CHANNEL.as_bytes();
+
+/// What only the two ends of one connection know: the TLS exporter with the label `CHANNEL_LABEL`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ChannelBinding(pub [u8; 32]);
+
+impl std::fmt::Debug for ChannelBinding {
+    /// Shows nothing: to know it is to be an end of the connection.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ChannelBinding(..)")
+    }
+}
+
+/// Why a join ended without a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JoinFailure {
+    /// The code is wrong, or somebody stands in the middle.
+    #[error("the code does not match")]
+    WrongCode,
+    /// The invite is used, expired or cancelled.
+    #[error("the other side refused the invite")]
+    Refused,
+    /// The three guesses of a code were spent on advertisers that did not know it.
+    #[error("three advertisers did not know the code")]
+    GuessesSpent,
+    /// Whoever waits under this number is a contact already, or claims to be this one.
+    #[error("the inviter is a contact already")]
+    AlreadyContact(PeerId),
+}
