@@ -1,0 +1,132 @@
+//! What the engine wants done. Outputs exist only after their transaction is on disk.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    card::LanKey,
+    engine::{CommandId, Failure, Purpose, Reply, SessionId},
+    id::{MessageId, PeerId},
+    invite::{JoinFailure, Nameplate},
+};
+
+/// Something the driver must do.
+#[non_exhaustive]
+pub enum Output {
+    /// Send a frame, framing included, on a link.
+    Send {
+        /// The link.
+        session: SessionId,
+        /// Bytes to send as they are.
+        frame: Vec<u8>,
+    },
+    /// End a link after what was queued for it has been sent.
+    Close {
+        /// The link.
+        session: SessionId,
+    },
+    /// How many more bytes of frames may be read from a link, all together; `None`: any number.
+    /// Takes effect before any later output is carried out.
+    ReadBudget {
+        /// The link.
+        session: SessionId,
+        /// Bytes, framing included.
+        bytes: Option<u32>,
+    },
+    /// Dial somebody who was seen by `Input::Advert`; ends in `Input::Connected` or `Input::DialFailed`.
+    Dial {
+        /// Who.
+        peer: PeerId,
+        /// For Hello.
+        purpose: Purpose,
+    },
+    /// Whom to look for, whom to let in, what to advertise. Replaces the one before.
+    Directory(Directory),
+    /// The answer to one command.
+    Reply {
+        /// Which.
+        id: CommandId,
+        /// Its outcome.
+        result: Result<Reply, Failure>,
+    },
+    /// Something that people or programs may want to know.
+    Event(Event),
+    /// `Input::Tick` is wanted at this reading of the monotonic clock (or at once, when it has passed).
+    WakeAt(Duration),
+}
+
+impl std::fmt::Debug for Output {
+    /// Frames by their length, replies by their number: some carry keys and codes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Send { session, frame } => write!(f, "Send({session:?}, {} bytes)", frame.len()),
+            Self::Close { session } => write!(f, "Close({session:?})"),
+            Self::ReadBudget { session, bytes } => write!(f, "ReadBudget({session:?}, {bytes:?})"),
+            Self::Dial { peer, purpose } => write!(f, "Dial({peer:?}, {purpose:?})"),
+            Self::Directory(_) => f.write_str("Directory"),
+            Self::Reply { id, .. } => write!(f, "Reply({id:?})"),
+            Self::Event(event) => write!(f, "Event({event:?})"),
+            Self::WakeAt(at) => write!(f, "WakeAt({at:?})"),
+        }
+    }
+}
+
+/// What the driver must know to answer the network without asking the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// The key of the own mDNS token.
+    pub own_lan_key: LanKey,
+    /// Who may connect, and by which key their mDNS token is recognised (`None` until their card came).
+    pub known: BTreeMap<PeerId, Option<LanKey>>,
+    /// While an invite is open: what to advertise. Strangers may connect.
+    pub inviting: Option<Nameplate>,
+    /// While a join is looking for its inviter.
+    pub looking_for: Option<Nameplate>,
+}
+
+/// Something that happened, in the order of the transactions. A wake-up, not the truth: the store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A pairing is complete: each is the other's contact, and both disks say so.
+    Joined {
+        /// Who.
+        peer: PeerId,
+        /// Their display name (hostile text, valid by `sanitize::name`).
+        name: String,
+        /// Both keys were verified by a code.
+        verified: bool,
+    },
+    /// A join ended without a contact.
+    JoinFailed(JoinFailure),
+    /// A wrong code was tried against the open invite.
+    GuessFailed {
+        /// Guesses left; at 0 the invite is closed.
+        left: u8,
+    },
+    /// The open invite was not used in time.
+    InviteExpired,
+    /// The engine was lost and opened again by its driver, who says so: open invites and joins are gone, all
+    /// links are down, what was stored is there.
+    Reopened,
+    /// A message was stored, own or another's.
+    Message {
+        /// Its row; rows ascend in the order of arrival.
+        row: i64,
+    },
+    /// Some recipient's state of an own message changed, or its reason.
+    Progress {
+        /// Which message.
+        id: MessageId,
+        /// All recipients have it now.
+        delivered: bool,
+    },
+    /// A contact proved that this database is an older copy of itself: nothing more is sent in this chat.
+    RolledBack {
+        /// Row of the chat.
+        chat: i64,
+    },
+    /// A contact's link stands and may carry messages.
+    Online(PeerId),
+    /// A contact's link ended.
+    Offline(PeerId),
+}

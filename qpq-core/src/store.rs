@@ -1,0 +1,231 @@
+//! The one database of a profile: `qpq.db`, SQLite in SQLCipher, holding the history, the outbox and the MLS
+//! state, so that one transaction covers whatever belongs together.
+//!
+//! `Store` is the engine's: it writes, in explicit transactions with a savepoint per step. [`read::Reader`]
+//! is a second connection for screens. Every SQL write of the engine goes through `Store::write`, which names
+//! the point, so that tests can crash the process at each of them.
+
+pub mod read;
+
+mod contacts;
+mod groups;
+mod messages;
+mod mls;
+mod outbox;
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row};
+
+use crate::secret::Secret;
+
+pub(crate) use groups::GroupRow;
+pub(crate) use messages::NewMessage;
+pub(crate) use mls::Provider;
+pub(crate) use outbox::Queued;
+
+/// The schema this build writes.
+const SCHEMA_VERSION: i64 = 1;
+/// How long a statement waits for the other connection.
+const BUSY_MS: u64 = 5_000;
+
+/// Why the database cannot be used. A damaged or foreign file is named and never touched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no file.
+    #[error("the database is missing")]
+    Missing,
+    /// A file stands where a new one should be made.
+    #[error("a database exists already")]
+    Exists,
+    /// SQLCipher cannot read it with this key.
+    #[error("the database is damaged or belongs to another profile")]
+    Unreadable,
+    /// A newer build wrote it.
+    #[error("the database was written by a newer version (schema {0})")]
+    Newer(i64),
+    /// SQLite failed: disk full, permissions, IO.
+    #[error("the database failed")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The tables of openmls could not be made.
+    #[error("the MLS tables could not be made")]
+    Migration(#[from] refinery_core::Error),
+    /// A row has a value that this build never writes.
+    #[error("the database holds an impossible value: {0}")]
+    Corrupt(&'static str),
+}
+
+/// The engine's connection.
+pub(crate) struct Store {
+    connection: Connection,
+    crypto: openmls_rust_crypto::RustCrypto,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+/// Makes the database of a new profile.
+///
+/// # Errors
+/// [`StoreError::Exists`], or what SQLite says.
+pub fn create(path: &Path, key: &Secret<32>, own_name: &str, lan_key: &Secret<32>) -> Result<(), StoreError> {
+    // An empty file is how the caller chooses the mode: SQLite gives its log the same.
+    if path.metadata().is_ok_and(|file| file.len() > 0) {
+        return Err(StoreError::Exists);
+    }
+    let mut connection = connect(
+        path,
+        key,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+    )?;
+    mls::migrate(&mut connection)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(include_str!("store/schema.sql"))?;
+    transaction.execute("INSERT INTO meta VALUES('name', ?1)", [own_name.as_bytes()])?;
+    transaction.execute("INSERT INTO meta VALUES('lan_key', ?1)", [lan_key.expose()])?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
+    // A database file alone, without a log beside it: a new profile is moved into place as whole files.
+    connection.pragma_update(None, "wal_checkpoint", "TRUNCATE")?;
+    connection.close().map_err(|(_, error)| StoreError::Sqlite(error))
+}
+
+impl Store {
+    /// Opens the database for writing.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the file is unchanged.
+    pub(crate) fn open(path: &Path, key: &Secret<32>) -> Result<Self, StoreError> {
+        let connection = open_checked(path, key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(Self {
+            connection,
+            crypto: openmls_rust_crypto::RustCrypto::default(),
+        })
+    }
+
+    /// Begins the batch's transaction where none is open.
+    pub(crate) fn begin(&self) -> Result<(), StoreError> {
+        if self.connection.is_autocommit() {
+            self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        }
+        Ok(())
+    }
+
+    /// Opens the savepoint of one step.
+    pub(crate) fn savepoint(&self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch("SAVEPOINT step")?)
+    }
+
+    /// Keeps the step.
+    pub(crate) fn release(&self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch("RELEASE step")?)
+    }
+
+    /// Takes the step back.
+    pub(crate) fn undo(&self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch("ROLLBACK TO step; RELEASE step")?)
+    }
+
+    /// Makes the batch durable; without one there is nothing to do.
+    pub(crate) fn commit(&self) -> Result<(), StoreError> {
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("COMMIT")?;
+        }
+        Ok(())
+    }
+
+    /// Whether SQLite itself ended the transaction (a full disk may do that): nothing of the batch is stored.
+    pub(crate) fn lost_transaction(&self) -> bool {
+        self.connection.is_autocommit()
+    }
+
+    /// The one way to write. `point` names the place for tests that crash there.
+    fn write(&self, point: &'static str, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+        tracing::trace!(point, "write");
+        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params, read)
+            .optional()?)
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+fn open_checked(path: &Path, key: &Secret<32>, flags: OpenFlags) -> Result<Connection, StoreError> {
+    match path.metadata() {
+        // SQLite would take an empty file for a new database, and fill it.
+        Ok(file) if file.len() == 0 => return Err(StoreError::Unreadable),
+        Ok(_) => {}
+        Err(_) => return Err(StoreError::Missing),
+    }
+    let connection = connect(path, key, flags)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match version {
+        SCHEMA_VERSION => Ok(connection),
+        newer if newer > SCHEMA_VERSION => Err(StoreError::Newer(newer)),
+        _ => Err(StoreError::Unreadable),
+    }
+}
+
+fn connect(path: &Path, key: &Secret<32>, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+    let hex = zeroize::Zeroizing::new(data_encoding::HEXUPPER.encode(key.expose()));
+    let pragma = zeroize::Zeroizing::new(format!("PRAGMA key = \"x'{}'\"", hex.as_str()));
+    connection.execute_batch(&pragma)?;
+    // The first read tells whether key and file belong together.
+    connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+            row.get::<_, i64>(0)
+        })
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                StoreError::Unreadable
+            }
+            _ => StoreError::Sqlite(error),
+        })?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON",
+    )?;
+    Ok(connection)
+}
+
+/// A row's blob as an id or key of `N` bytes.
+fn blob<const N: usize>(row: &Row<'_>, at: usize) -> rusqlite::Result<[u8; N]> {
+    row.get(at)
+}
+
+/// Numbers of ours are never above `i64::MAX`; those from outside are checked before they get here.
+fn to_sql(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|_| StoreError::Corrupt("number over 2^63"))
+}
+
+fn from_sql(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Opening: what is no database of this profile is named and left as it is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+use super::{read::Reader, *};
+
+fn made() -> (tempfile::TempDir, std::path::PathBuf, Secret<32>) {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, key) = (dir.path().join("qpq.db"), Secret::new([1; 32]));
+    create(&path, &key, "anna", &Secret::new([2; 32])).unwrap();
+    (dir, path, key)
+}
+
+#[test]
+fn a_new_database_is_one_file_that_opens_with_its_key() {
+    let (dir, path, key) = made();
+    let names: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["qpq.db"]);
+    assert_eq!(Store::open(&path, &key).unwrap().own_name().unwrap(), "anna");
+    assert_eq!(Reader::open(&path, &key).unwrap().own_name().unwrap(), "anna");
+}
+
+#[test]
+fn an_existing_database_is_not_made_again() {
+    let (_dir, path, key) = made();
+    let before = std::fs::read(&path).unwrap();
+    let again = create(&path, &key, "mallory", &Secret::new([3; 32]));
+    assert!(matches!(again, Err(StoreError::Exists)));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_missing_foreign_truncated_or_damaged_file_is_named_and_unchanged() {
+    let (dir, path, key) = made();
+    let missing = dir.path().join("missing.db");
+    assert!(matches!(Store::open(&missing, &key), Err(StoreError::Missing)));
+    assert!(!missing.exists());
+    let good = std::fs::read(&path).unwrap();
+    let mut flipped = good.clone();
+    flipped[100] ^= 1;
+    let damaged = [
+        flipped,
+        good[..good.len() / 2].to_vec(),
+        good[..100].to_vec(),
+        vec![7; 8192],
+        Vec::new(),
+    ];
+    for (at, bytes) in damaged.into_iter().enumerate() {
+        std::fs::write(&path, &bytes).unwrap();
+        let refused = Store::open(&path, &key).and_then(|store| store.contacts().map(|_| ()));
+        assert!(refused.is_err(), "case {at}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "case {at}");
+    }
+    std::fs::write(&path, &good).unwrap();
+    assert!(matches!(
+        Store::open(&path, &Secret::new([9; 32])),
+        Err(StoreError::Unreadable)
+    ));
+    assert_eq!(std::fs::read(&path).unwrap(), good);
+}
+
+#[test]
+fn a_newer_schema_is_refused_untouched() {
+    let (_dir, path, key) = made();
+    let store = Store::open(&path, &key).unwrap();
+    store
+        .connection
+        .pragma_update(None, "user_version", SCHEMA_VERSION + 1)
+        .unwrap();
+    drop(store);
+    let before = std::fs::read(&path).unwrap();
+    assert!(matches!(Store::open(&path, &key), Err(StoreError::Newer(2))));
+    assert!(matches!(Reader::open(&path, &key), Err(StoreError::Newer(2))));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+/// No plaintext, name or key is on the disk: not in the database, not in its log.
+#[test]
+fn the_files_hold_no_plaintext() {
+    let (dir, path, key) = made();
+    let store = Store::open(&path, &key).unwrap();
+    store.begin().unwrap();
+    store
+        .write(
+            "test",
+            "INSERT INTO meta VALUES('canary', ?1)",
+            [b"canary-canary-canary".to_vec()],
+        )
+        .unwrap();
+    store.commit().unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let has = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+        assert!(!has(b"canary") && !has(b"anna") && !has(b"SQLite format"));
+        seen += bytes.len();
+    }
+    assert!(seen > 4096, "the log with the canary is among the files");
+}
+
+#[test]
+fn a_reader_cannot_write() {
+    let (_dir, path, key) = made();
+    let reader = Reader::open(&path, &key).unwrap();
+    assert!(reader.execute_for_test("DELETE FROM meta").is_err());
+}
