@@ -1,0 +1,252 @@
+//! Requests, answered in this process: one file per request.
+
+mod invite;
+mod join;
+mod listen;
+mod read;
+mod send;
+mod track;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use qpq_core::{
+    engine::{self, Event},
+    store::read::{Chat, FindError, Reader},
+};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::Instant,
+};
+
+use crate::{
+    event,
+    failure::{Failure, FailureCode},
+    owner::Owner,
+    request::Request,
+    sink::Sink,
+};
+
+impl Owner {
+    /// Answers a request, event by event.
+    ///
+    /// # Errors
+    /// [`Failure`]; the events before it hold.
+    pub async fn run(&self, request: Request, sink: &mut impl Sink) -> Result<(), Failure> {
+        match request {
+            Request::Read(read) => self.profile().answer(read, sink).await,
+            Request::Invite { lifetime, patience } => invite::run(self, lifetime, patience, sink).await,
+            Request::Join { code, patience } => join::run(self, code, patience, sink).await,
+            Request::Send { chat, texts } => send::run(self, &chat, texts, sink).await,
+            Request::Track { chat, ids, patience } => track::run(self, &chat, ids, patience, sink).await,
+            Request::Listen {
+                chat,
+                count,
+                patience,
+            } => listen::run(self, chat.as_deref(), count, patience, sink).await,
+        }
+    }
+}
+
+/// What ends a wait.
+enum Wake {
+    /// Something happened.
+    Event(Event),
+    /// So much happened that some of it was not told: ask the store.
+    Lagged,
+    /// The time is over.
+    TimeOver,
+    /// Nobody wants more events.
+    Unwanted,
+}
+
+/// Waits for the next thing of importance.
+async fn wake(
+    events: &mut Receiver<Event>,
+    deadline: Option<Instant>,
+    sink: &impl Sink,
+) -> Result<Wake, Failure> {
+    let time_over = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = sink.closed() => Ok(Wake::Unwanted),
+        () = time_over => Ok(Wake::TimeOver),
+        event = events.recv() => match event {
+            Ok(event) => Ok(Wake::Event(event)),
+            Err(RecvError::Lagged(_)) => Ok(Wake::Lagged),
+            Err(RecvError::Closed) => Err(Failure::unexpected("the request was not finished", "the node has ended")),
+        },
+    }
+}
+
+/// Whether the sink has closed, without waiting: for loops that have enough to do.
+async fn is_unwanted(sink: &impl Sink) -> bool {
+    tokio::select! {
+        biased;
+        () = sink.closed() => true,
+        () = std::future::ready(()) => false,
+    }
+}
+
+/// Tells who became a contact, for when the event that says so may have been lost.
+struct Newcomers {
+    reader: Reader,
+    known: BTreeSet<i64>,
+}
+
+impl Newcomers {
+    /// From now on.
+    fn watch(owner: &Owner) -> Result<Self, Failure> {
+        let reader = owner.profile().reader()?;
+        let known = reader.chats()?.iter().map(|chat| chat.id).collect();
+        Ok(Self { reader, known })
+    }
+
+    fn first(&self) -> Result<Option<event::Event>, Failure> {
+        let new = self
+            .reader
+            .chats()?
+            .into_iter()
+            .find(|chat| !self.known.contains(&chat.id));
+        Ok(new.and_then(
+            |Chat {
+                 name,
+                 members,
+                 verified,
+                 ..
+             }| {
+                members.first().map(|peer| event::Event::Joined {
+                    name,
+                    id: *peer,
+                    verified,
+                })
+            },
+        ))
+    }
+}
+
+/// The engine was lost while this waited, and what it waited for with it.
+fn lost() -> Failure {
+    Failure::new(
+        FailureCode::NotStored,
+        "this was interrupted",
+        "the disk did not take what came",
+        "make room on the disk, then try again",
+    )
+}
+
+fn deadline(patience: Duration) -> Instant {
+    Instant::now() + patience
+}
+
+/// At most so many names are listed where one was not found.
+const CANDIDATES: usize = 10;
+
+/// Finds a chat, or tells which there are.
+fn find_chat(reader: &Reader, name: &str) -> Result<Chat, Failure> {
+    reader.find_chat(name).map_err(|error| match error {
+        FindError::Unknown => unknown_chat(reader, name),
+        FindError::Ambiguous(candidates) => ambiguous_chat(name, &candidates),
+        FindError::Store(error) => error.into(),
+    })
+}
+
+fn unknown_chat(reader: &Reader, name: &str) -> Failure {
+    let chats = reader.chats().unwrap_or_default();
+    let hint = if chats.is_empty() {
+        "meet somebody first: qpq invite, or qpq join CODE".to_owned()
+    } else {
+        format!(
+            "one of these: {}",
+            listed(chats.iter().map(|chat| chat.name.as_str()))
+        )
+    };
+    let why = "nobody you know has this name";
+    Failure::new(
+        FailureCode::UnknownChat,
+        format!("there is no chat {name}"),
+        why,
+        hint,
+    )
+}
+
+fn ambiguous_chat(name: &str, candidates: &[String]) -> Failure {
+    Failure::new(
+        FailureCode::AmbiguousChat,
+        format!("{name} can be more than one chat"),
+        "several have this name",
+        format!(
+            "say which, by id: {}",
+            listed(candidates.iter().map(String::as_str))
+        ),
+    )
+}
+
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let left_out = names.len().saturating_sub(CANDIDATES);
+    let mut list: Vec<_> = names.take(CANDIDATES).map(str::to_owned).collect();
+    if left_out > 0 {
+        list.push(format!("and {left_out} more"));
+    }
+    list.join(", ")
+}
+
+impl From<engine::Failure> for Failure {
+    fn from(failure: engine::Failure) -> Self {
+        const WHAT: &str = "this was not done";
+        let why = failure.to_string();
+        match failure {
+            engine::Failure::UnknownChat => Self::new(
+                FailureCode::UnknownChat,
+                WHAT,
+                why,
+                "meet somebody first: qpq invite",
+            ),
+            engine::Failure::AmbiguousChat(candidates) => ambiguous_chat("this name", &candidates),
+            engine::Failure::TextLength => {
+                Self::usage("the message was not sent", why, "send it in several messages")
+            }
+            engine::Failure::NotStored => Self::new(
+                FailureCode::NotStored,
+                "nothing was stored",
+                "the disk did not take it",
+                "make room on the disk, then try again",
+            ),
+            engine::Failure::InviteOpen | engine::Failure::JoinRunning => {
+                Self::usage(WHAT, why, "wait for it to end, or end it")
+            }
+            _ => Self::unexpected(WHAT, why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_of_candidates_are_cut() {
+        let names: Vec<_> = (0..12).map(|n| n.to_string()).collect();
+        assert_eq!(
+            listed(names.iter().map(String::as_str)),
+            "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 2 more"
+        );
+        assert_eq!(listed(["ben"].into_iter()), "ben");
+    }
+
+    #[test]
+    fn engine_failures_have_the_exit_codes_of_the_contract() {
+        for (failure, exit) in [
+            (engine::Failure::UnknownChat, 6),
+            (engine::Failure::AmbiguousChat(vec!["a".into()]), 6),
+            (engine::Failure::TextLength, 2),
+            (engine::Failure::NotStored, 1),
+            (engine::Failure::InviteOpen, 2),
+        ] {
+            assert_eq!(Failure::from(failure).code.exit(), exit);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! An invite by spoken code: open it, wait until it was used, close it whatever happens.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use qpq_core::{
+    engine::{self, Command, Reply},
+    invite::{Code, Nameplate},
+};
+use tokio::{sync::broadcast::Receiver, time::Instant};
+
+use super::{Newcomers, Wake, deadline, lost, wake};
+use crate::{
+    duration,
+    event::{Event, Time},
+    failure::{Failure, FailureCode},
+    owner::Owner,
+    sink::Sink,
+};
+
+/// Other inviters on this network are heard within this time: their nameplates are left to them.
+const HEAR_OTHERS: Duration = Duration::from_millis(300);
+
+/// Short numbers are easier to say; the rest is for crowded networks.
+const SHORT: std::ops::RangeInclusive<u16> = 1..=99;
+const LONG: std::ops::RangeInclusive<u16> = 100..=999;
+
+pub(super) async fn run(
+    owner: &Owner,
+    lifetime: Duration,
+    patience: Option<Duration>,
+    sink: &mut impl Sink,
+) -> Result<(), Failure> {
+    let node = owner.node().await?;
+    tokio::time::sleep(HEAR_OTHERS).await;
+    let nameplate = pick(&node.nameplates_in_use(), random()?)?;
+    let newcomers = Newcomers::watch(owner)?;
+    let mut events = node.events();
+    let Reply::Invited(code) = owner.command(Command::Invite { nameplate, lifetime }).await? else {
+        return Err(Failure::unexpected(
+            "no code was made",
+            "the engine answered something else",
+        ));
+    };
+    let waited = wait(&mut events, newcomers, lifetime, patience, &code, sink).await;
+    if waited.is_err() {
+        // The failure to be told is the first one; a dying engine forgets the code anyway.
+        let _ = owner.command(Command::CancelInvite).await;
+    }
+    waited
+}
+
+async fn wait(
+    events: &mut Receiver<engine::Event>,
+    newcomers: Newcomers,
+    lifetime: Duration,
+    patience: Option<Duration>,
+    code: &Code,
+    sink: &mut impl Sink,
+) -> Result<(), Failure> {
+    let expires = expiry(lifetime);
+    sink.put(Event::Invite {
+        code: code.to_string(),
+        expires,
+    })
+    .await?;
+    let impatient = patience.is_some_and(|patience| patience < lifetime);
+    let until: Instant = deadline(patience.map_or(lifetime, |patience| patience.min(lifetime)));
+    loop {
+        match wake(events, Some(until), sink).await? {
+            Wake::Event(engine::Event::Joined { peer, name, verified }) => {
+                return Ok(sink
+                    .put(Event::Joined {
+                        name,
+                        id: peer,
+                        verified,
+                    })
+                    .await?);
+            }
+            Wake::Event(engine::Event::GuessFailed { left: 0 }) => return Err(spent()),
+            // The engine's clock goes on while the machine sleeps, where our deadline does not.
+            Wake::Event(engine::Event::InviteExpired) => return Err(expired(lifetime)),
+            Wake::Event(engine::Event::Reopened) => return Err(lost()),
+            Wake::Event(engine::Event::GuessFailed { left }) => sink.put(Event::GuessFailed { left }).await?,
+            Wake::Lagged => {
+                if let Some(joined) = newcomers.first()? {
+                    return Ok(sink.put(joined).await?);
+                }
+            }
+            Wake::Event(_) => {}
+            Wake::TimeOver if impatient => return Err(unused()),
+            Wake::TimeOver => return Err(expired(lifetime)),
+            Wake::Unwanted => return Err(Failure::interrupted()),
+        }
+    }
+}
+
+fn expiry(lifetime: Duration) -> Time {
+    let ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+    Time(Timestamp::now().as_millisecond().saturating_add(ms))
+}
+
+/// Chooses a nameplate that nobody advertises.
+fn pick(in_use: &BTreeSet<Nameplate>, random: u32) -> Result<Nameplate, Failure> {
+    for range in [SHORT, LONG] {
+        let free: Vec<_> = range
+            .filter_map(|number| Nameplate::try_from(number).ok())
+            .filter(|nameplate| !in_use.contains(nameplate))
+            .collect();
+        let index = usize::try_from(random)
+            .unwrap_or_default()
+            .checked_rem(free.len());
+        if let Some(nameplate) = index.and_then(|index| free.get(index)) {
+            return Ok(*nameplate);
+        }
+    }
+    Err(Failure::new(
+        FailureCode::NoNetwork,
+        "no code was made",
+        "all 999 numbers are taken on this network",
+        "somebody floods this network: use another one",
+    ))
+}
+
+fn random() -> Result<u32, Failure> {
+    getrandom::u32().map_err(|error| Failure::unexpected("no code was made", error))
+}
+
+fn spent() -> Failure {
+    Failure::new(
+        FailureCode::GuessesSpent,
+        "the code was cancelled",
+        "three wrong codes were tried",
+        "make a new one: qpq invite; somebody on this network may be guessing",
+    )
+}
+
+fn expired(lifetime: Duration) -> Failure {
+    Failure::new(
+        FailureCode::InviteExpired,
+        "the code has expired",
+        format!("nobody used it within {}", duration::for_people(lifetime)),
+        "make a new one: qpq invite",
+    )
+}
+
+fn unused() -> Failure {
+    Failure::new(
+        FailureCode::NobodyFound,
+        "the code was cancelled",
+        "nobody used it within the given --timeout",
+        "make a new one: qpq invite",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    fn nameplate(number: u16) -> Nameplate {
+        number.try_into().unwrap()
+    }
+
+    fn used(range: impl Iterator<Item = u16>) -> BTreeSet<Nameplate> {
+        range
+            .filter_map(|number| Nameplate::try_from(number).ok())
+            .collect()
+    }
+
+    #[test]
+    fn a_short_nameplate_is_preferred_and_none_in_use_is_taken() {
+        for random in [0, 1, 98, 99, u32::MAX] {
+            assert!(SHORT.contains(&pick(&BTreeSet::new(), random).unwrap().number()));
+            assert_eq!(
+                pick(&used((1..=99).filter(|n| *n != 42)), random).unwrap(),
+                nameplate(42)
+            );
+            assert!(LONG.contains(&pick(&used(SHORT), random).unwrap().number()));
+        }
+    }
+
+    async fn waited_through(event: engine::Event) -> FailureCode {
+        let home = tempfile::TempDir::new().unwrap();
+        let folder = home.path().join("default");
+        crate::profile::create(&folder, "anna").unwrap();
+        let newcomers = Newcomers {
+            reader: crate::profile::Profile::open(&folder).unwrap().reader().unwrap(),
+            known: BTreeSet::new(),
+        };
+        let (sender, mut events) = tokio::sync::broadcast::channel(8);
+        sender
+            .send(engine::Event::Offline(qpq_core::id::PeerId([1; 32])))
+            .unwrap();
+        sender.send(event).unwrap();
+        let (code, day) = ("4-otter-violin".parse().unwrap(), Duration::from_secs(24 * 3_600));
+        let waited = wait(&mut events, newcomers, day, None, &code, &mut Vec::new()).await;
+        waited.unwrap_err().code
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_on_a_code_that_is_dead() {
+        let expired = waited_through(engine::Event::InviteExpired).await;
+        assert_eq!((expired, expired.exit()), (FailureCode::InviteExpired, 9));
+        let lost = waited_through(engine::Event::Reopened).await;
+        assert_eq!((lost, lost.exit()), (FailureCode::NotStored, 1));
+    }
+
+    #[test]
+    fn a_network_without_a_free_nameplate_is_told() {
+        assert_eq!(pick(&used(1..=999), 5).unwrap_err().code, FailureCode::NoNetwork);
+    }
+}

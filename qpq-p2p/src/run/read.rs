@@ -1,0 +1,159 @@
+//! What the store alone can answer, beside a running owner too.
+
+use qpq_core::store::read::{Chat, Message, Query, Reader};
+
+use super::{find_chat, is_unwanted};
+use crate::{
+    event::Event,
+    failure::{Failure, FailureCode},
+    profile::Profile,
+    request::Read,
+    sink::Sink,
+};
+
+/// So many messages are held in memory at a time.
+const PAGE: u32 = 256;
+
+impl Profile {
+    /// Answers from the store, without network and lock.
+    ///
+    /// # Errors
+    /// [`Failure`]; the events before it hold.
+    pub async fn answer(&self, read: Read, sink: &mut impl Sink) -> Result<(), Failure> {
+        let reader = self.reader()?;
+        match read {
+            Read::WhoAmI => {
+                let name = reader.own_name()?;
+                sink.put(Event::Identity {
+                    name,
+                    id: self.peer_id(),
+                })
+                .await?;
+            }
+            Read::Chat { name } => {
+                let chat = match name {
+                    Some(name) => find_chat(&reader, &name)?,
+                    None => latest_chat(&reader)?,
+                };
+                sink.put(Event::Chat {
+                    name: chat.name,
+                    verified: chat.verified,
+                })
+                .await?;
+            }
+            Read::Log {
+                chat,
+                last,
+                since,
+                grep,
+            } => {
+                let chat = chat
+                    .map(|name| find_chat(&reader, &name))
+                    .transpose()?
+                    .map(|chat| chat.id);
+                log(
+                    reader,
+                    Query {
+                        chat,
+                        last,
+                        since,
+                        grep,
+                        ..Query::default()
+                    },
+                    sink,
+                )
+                .await?;
+            }
+            Read::Seen { chat, last } => {
+                let chat = find_chat(&reader, &chat)?;
+                for message in seen(&reader, chat.id, last)? {
+                    sink.put(Event::Message(message.into())).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends what the query finds: the newest at once, everything page by page.
+async fn log(reader: Reader, mut query: Query, sink: &mut impl Sink) -> Result<(), Failure> {
+    if query.last.is_none() {
+        query.limit = Some(PAGE);
+    }
+    loop {
+        let page = reader.messages(&query)?;
+        for message in &page {
+            query.after_row = message.row;
+            sink.put(Event::Message(message.clone().into())).await?;
+        }
+        if query.limit.is_none() || page.is_empty() || is_unwanted(sink).await {
+            return Ok(());
+        }
+    }
+}
+
+/// The newest messages that `listen` will not bring.
+fn seen(reader: &Reader, chat: i64, last: u32) -> Result<Vec<Message>, Failure> {
+    let query = Query {
+        chat: Some(chat),
+        ..Query::default()
+    };
+    let unread = reader.messages(&Query {
+        unread: true,
+        limit: Some(1),
+        ..query.clone()
+    })?;
+    let Some(first_unread) = unread.first().map(|message| message.row) else {
+        return Ok(reader.messages(&Query {
+            last: Some(last),
+            ..query
+        })?);
+    };
+    // From the first unread one on, everything is either unread or written by oneself since.
+    let mut window = last;
+    loop {
+        let mut messages = reader.messages(&Query {
+            last: Some(window),
+            ..query.clone()
+        })?;
+        let complete = messages.len() < usize::try_from(window).unwrap_or(usize::MAX);
+        messages.retain(|message| message.row < first_unread);
+        let surplus = messages
+            .len()
+            .saturating_sub(usize::try_from(last).unwrap_or(usize::MAX));
+        if complete || messages.len() >= usize::try_from(last).unwrap_or(usize::MAX) {
+            return Ok(messages.split_off(surplus));
+        }
+        window = window.saturating_mul(2);
+    }
+}
+
+fn latest_chat(reader: &Reader) -> Result<Chat, Failure> {
+    let newest = reader.messages(&Query {
+        last: Some(1),
+        ..Query::default()
+    })?;
+    let mut chats = reader.chats()?;
+    if let Some(message) = newest.first()
+        && let Some(position) = chats.iter().position(|chat| chat.name == message.chat)
+    {
+        return Ok(chats.swap_remove(position));
+    }
+    if chats.len() == 1 {
+        return Ok(chats.swap_remove(0));
+    }
+    let (code, why) = if chats.is_empty() {
+        (FailureCode::UnknownChat, "you know nobody yet")
+    } else {
+        (
+            FailureCode::AmbiguousChat,
+            "there are several, none of them with a message",
+        )
+    };
+    let hint = if chats.is_empty() {
+        "qpq invite, or qpq join CODE"
+    } else {
+        "say which: qpq chat NAME"
+    };
+    Err(Failure::new(code, "there is no chat to open", why, hint))
+}

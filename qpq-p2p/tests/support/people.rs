@@ -1,0 +1,168 @@
+//! People with a profile each and the real program, on the loopback interface.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "shared by several test files, each of which uses a part; tests fail by panicking"
+)]
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::UdpSocket,
+    os::unix::ffi::OsStrExt,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A person with a home of their own, on the loopback interface.
+pub(crate) struct Person {
+    pub(crate) home: TempDir,
+    pub(crate) mdns_port: u16,
+}
+
+/// Anna and Ben, on a network that no other test is on.
+pub(crate) fn anna_and_ben() -> (Person, Person) {
+    let mdns_port = free_port();
+    (Person::new("anna", mdns_port), Person::new("ben", mdns_port))
+}
+
+/// A UDP port that nobody uses: a network of its own, where mDNS is concerned.
+pub(crate) fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+impl Person {
+    pub(crate) fn new(name: &str, mdns_port: u16) -> Self {
+        let person = Self {
+            home: TempDir::new().unwrap(),
+            mdns_port,
+        };
+        assert!(person.run(&["init", name]).status.success());
+        person
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qpq"));
+        for (name, _) in std::env::vars_os() {
+            if name.as_bytes().starts_with(b"QPQ_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("QPQ_HOME", self.home.path())
+            .env("QPQ_INTERFACES", "lo");
+        command.env("QPQ_MDNS_PORT", self.mdns_port.to_string());
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        Running::spawn(self.command(arguments).stderr(Stdio::piped()))
+    }
+}
+
+/// The same command with the same environment, started by another program.
+pub(crate) fn by(program: &str, arguments: &[&str], command: &Command) -> Command {
+    let mut started = Command::new(program);
+    started
+        .args(arguments)
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => started.env(name, value),
+            None => started.env_remove(name),
+        };
+    }
+    started
+}
+
+/// A `qpq` that goes on; it ends itself by its `--timeout`, should a test wait for what never comes.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end_matches('\n').to_owned()
+    }
+
+    /// The rest of its output, after its end with this exit code.
+    #[track_caller]
+    pub(crate) fn ended(self, exit: i32) -> String {
+        text(self.output(), exit)
+    }
+
+    /// The rest of its output, after its end.
+    pub(crate) fn output(mut self) -> Output {
+        let mut rest = Vec::new();
+        self.stdout.read_to_end(&mut rest).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        Output {
+            stdout: rest,
+            ..output
+        }
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[track_caller]
+pub(crate) fn text(output: Output, exit: i32) -> String {
+    assert_eq!(output.status.code(), Some(exit), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+pub(crate) fn object(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+}
+
+pub(crate) fn code_of(line: &str) -> String {
+    object(line)["code"].as_str().unwrap().to_owned()
+}
+
+pub(crate) fn short_id(person: &Person) -> String {
+    let who = text(person.run(&["whoami"]), 0);
+    who.lines()
+        .next()
+        .unwrap()
+        .split_once(" · ")
+        .unwrap()
+        .1
+        .to_owned()
+}
+
+/// Makes them contacts.
+pub(crate) fn meet(anna: &Person, ben: &Person) {
+    let mut invite = anna.start(&["invite", "--json", "--timeout", "60s"]);
+    let code = code_of(&invite.line());
+    assert_eq!(
+        object(&text(ben.run(&["join", &code, "--json"]), 0))["name"],
+        "anna"
+    );
+    assert_eq!(object(&invite.ended(0))["name"], "ben");
+}
