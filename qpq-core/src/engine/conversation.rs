@@ -135,7 +135,7 @@ impl Engine {
             .store
             .member(&group.id, &app.member)?
             .ok_or(HandleError::Forged("author"))?;
-        let seen = self.store.seen(&group.id, &app.member, &app.stream)?;
+        let mut seen = self.store.seen(&group.id, &app.member, &app.stream)?;
         let ack = AckDue {
             session,
             group: group.id,
@@ -185,8 +185,9 @@ impl Engine {
                 None
             }
         };
-        self.store
-            .mark_seen(&group.id, &app.member, &app.stream, app.seq)?;
+        if let Some(range) = seen.insert(app.seq) {
+            self.store.mark_seen(&group.id, &app.member, &app.stream, range)?;
+        }
         self.keep_group(group.id, state);
         self.acks_due.insert(ack);
         if let Some(row) = row {

@@ -54,11 +54,12 @@ impl Engine {
     /// Step 2: the inviter's message; we prove first.
     pub(super) fn pair_reply(&mut self, id: SessionId, spake: &[u8], now: Now) -> Result<(), HandleError> {
         let session = self.session(id)?;
-        if !matches!(session.pairing, Pairing::Joiner(_)) {
-            return Err(HandleError::Stale);
-        }
-        let Pairing::Joiner(joiner) = std::mem::take(&mut session.pairing) else {
-            return Err(HandleError::Stale);
+        let joiner = match std::mem::take(&mut session.pairing) {
+            Pairing::Joiner(joiner) => joiner,
+            other @ (Pairing::Idle | Pairing::Inviter(_) | Pairing::JoinerProved(_)) => {
+                session.pairing = other;
+                return Err(HandleError::Stale);
+            }
         };
         match joiner.reply(spake) {
             Ok((waiting, mac)) => {
@@ -73,9 +74,6 @@ impl Engine {
     /// Steps 3 and 4: a proof, judged by whichever side we are on.
     pub(super) fn pair_proof(&mut self, id: SessionId, mac: &[u8; 32], now: Now) -> Result<(), HandleError> {
         let session = self.session(id)?;
-        if matches!(session.pairing, Pairing::Idle | Pairing::Joiner(_)) {
-            return Err(HandleError::Stale);
-        }
         match std::mem::take(&mut session.pairing) {
             Pairing::Inviter(inviter) => self.judge_proof(id, inviter, mac, now),
             Pairing::JoinerProved(waiting) => match waiting.confirm(mac) {
@@ -85,7 +83,10 @@ impl Engine {
                     Ok(())
                 }
             },
-            Pairing::Idle | Pairing::Joiner(_) => Err(HandleError::Stale),
+            other @ (Pairing::Idle | Pairing::Joiner(_)) => {
+                session.pairing = other;
+                Err(HandleError::Stale)
+            }
         }
     }
 

@@ -91,17 +91,14 @@ impl Store {
         streams.into_iter().map(each).collect()
     }
 
-    /// Adds one number to a stream's set; `false` when it was there already.
+    /// Stores the range that a number of a stream became part of; it takes the place of those within it.
     pub(crate) fn mark_seen(
         &self,
         group: &GroupId,
         member: &MemberId,
         stream: &StreamId,
-        seq: u64,
-    ) -> Result<bool, StoreError> {
-        let Some(range) = self.seen(group, member, stream)?.insert(seq) else {
-            return Ok(false);
-        };
+        range: Range,
+    ) -> Result<(), StoreError> {
         self.write(
             "seen.join",
             "DELETE FROM seen WHERE group_id = ?1 AND member_id = ?2 AND stream = ?3 AND first > ?4 AND last <= ?5",
@@ -119,7 +116,7 @@ impl Store {
                 to_sql(range.last)?,
             ),
         )?;
-        Ok(true)
+        Ok(())
     }
 
     /// Remembers how far the user has read in the chat of this message.

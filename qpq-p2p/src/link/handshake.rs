@@ -130,10 +130,7 @@ pub(crate) async fn open(
         let (mut send, mut recv) = connection.open_bi().await?;
         send.write_all(&own_hello(own, purpose)).await?;
         let (hello, bytes_read) = read_hello(&mut recv).await?;
-        if let Some(generation) = mismatch(&hello, &wire::VERSION) {
-            say_bye(&mut send, Bye::Protocol).await;
-            return Err(HandshakeError::Version(generation));
-        }
+        agree(&mut send, &hello).await?;
         opened(
             &connection,
             send,
@@ -162,10 +159,7 @@ pub(crate) async fn accept(
         let (hello, bytes_read) = read_hello(&mut recv).await?;
         let purpose = hello.purpose;
         send.write_all(&own_hello(own, purpose)).await?;
-        if let Some(generation) = mismatch(&hello, &wire::VERSION) {
-            say_bye(&mut send, Bye::Protocol).await;
-            return Err(HandshakeError::Version(generation));
-        }
+        agree(&mut send, &hello).await?;
         opened(
             &connection,
             send,
@@ -239,6 +233,15 @@ fn own_hello(own: Own, purpose: Purpose) -> Vec<u8> {
         purpose,
     })
     .encode()
+}
+
+/// Goes on where a version is common; says Bye where none is.
+async fn agree(send: &mut SendStream, hello: &Hello) -> Result<(), HandshakeError> {
+    let Some(generation) = mismatch(hello, &wire::VERSION) else {
+        return Ok(());
+    };
+    say_bye(send, Bye::Protocol).await;
+    Err(HandshakeError::Version(generation))
 }
 
 async fn read_hello(recv: &mut RecvStream) -> Result<(Hello, usize), HandshakeError> {
