@@ -20,6 +20,8 @@ const MAX_ADMINS: u32 = 256;
 pub struct Content {
     /// Unix milliseconds by the sender's clock.
     pub sent_at: i64,
+    /// How many messages its author says to have encrypted in the epoch, this one included; 0: not told.
+    pub sealed: u64,
     /// What it says.
     pub body: Body,
 }
@@ -53,13 +55,14 @@ impl std::fmt::Debug for Body {
 }
 
 /// Encodes a text in stream framing.
-pub fn encode_text(sent_at: i64, text: &str) -> Vec<u8> {
+pub fn encode_text(sent_at: i64, sealed: u64, text: &str) -> Vec<u8> {
     let words = u32::try_from(text.len() / 8)
         .unwrap_or(u32::MAX / 2)
         .saturating_add(16);
     let mut message = Builder::new(HeapAllocator::new().first_segment_words(words));
     let mut to: schema::content::Builder<'_> = message.init_root();
     to.set_sent_at(sent_at);
+    to.set_sealed(sealed);
     to.init_body().set_text(text);
     capnp::serialize::write_message_to_words(&message)
 }
@@ -84,6 +87,7 @@ impl Content {
         };
         Ok(Self {
             sent_at: from.get_sent_at(),
+            sealed: from.get_sealed(),
             body,
         })
     }
@@ -150,11 +154,12 @@ mod tests {
     #[test]
     fn a_text_survives_the_round_trip_at_both_ends_of_its_length() {
         for text in ["x".to_owned(), "ü".repeat(MAX_TEXT / 2)] {
-            let content = Content::decode(&encode_text(-1, &text)).unwrap();
+            let content = Content::decode(&encode_text(-1, 3, &text)).unwrap();
             assert_eq!(
                 content,
                 Content {
                     sent_at: -1,
+                    sealed: 3,
                     body: Body::Text(text)
                 }
             );
@@ -164,14 +169,14 @@ mod tests {
     #[test]
     fn empty_and_oversized_texts_and_garbage_are_refused() {
         for text in [String::new(), "x".repeat(MAX_TEXT + 1)] {
-            assert!(Content::decode(&encode_text(0, &text)).is_err());
+            assert!(Content::decode(&encode_text(0, 1, &text)).is_err());
         }
         assert!(Content::decode(b"garbage").is_err());
     }
 
     #[test]
     fn content_of_a_later_version_is_kept_whole() {
-        let mut bytes = encode_text(7, "x");
+        let mut bytes = encode_text(7, 1, "x");
         // The union tag: the third 16-bit field of the data section, behind header and root pointer.
         let tag = wire::HEADER + 8 + 8;
         bytes[tag] = 9;
@@ -180,6 +185,7 @@ mod tests {
             content,
             Content {
                 sent_at: 7,
+                sealed: 1,
                 body: Body::Later(bytes)
             }
         );
@@ -189,6 +195,7 @@ mod tests {
     fn debug_shows_no_plaintext() {
         let content = Content {
             sent_at: 0,
+            sealed: 0,
             body: Body::Text("canary".to_owned()),
         };
         assert!(!format!("{content:?}").contains("canary"));

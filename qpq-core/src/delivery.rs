@@ -1,7 +1,60 @@
-//! Which messages of a stream somebody has: sets of sequence numbers as ascending, disjoint ranges.
+//! How far a message got, and which messages of a stream somebody has: sets of sequence numbers as ascending,
+//! disjoint ranges.
 
 /// The most ranges one statement carries; what lies above the last one is told later.
 pub const MAX_RANGES: u32 = 64;
+
+/// How far an own message got on its way to one recipient. Never backwards: here, on relay, delivered, read.
+/// Expired and failed end that way, unless the recipient itself says that it has the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// On this disk only: it is sent when the recipient can be reached.
+    Here,
+    /// On the disk of the recipient's relay.
+    OnRelay,
+    /// On the recipient's disk.
+    Delivered,
+    /// The recipient's user has seen it, and lets us know.
+    Read,
+    /// It waited for 30 days and is not sent any more.
+    Expired,
+    /// It is not sent any more.
+    Failed(FailedReason),
+}
+
+/// Why a message is not sent any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailedReason {
+    /// The recipient was removed from the contacts before it was delivered.
+    Removed,
+}
+
+impl Delivery {
+    /// Whether it is still going to be sent.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::Here | Self::OnRelay)
+    }
+
+    /// The state of a whole message: what can be said of each of its recipients.
+    pub fn least_advanced(states: impl IntoIterator<Item = Self>) -> Self {
+        let states = states.into_iter();
+        states.min_by_key(|state| state.rank()).unwrap_or(Self::Delivered)
+    }
+
+    /// Waiting comes before given up: as long as somebody may still get it, there is something to wait for.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Here => 0,
+            Self::OnRelay => 1,
+            Self::Failed(_) => 2,
+            Self::Expired => 3,
+            Self::Delivered => 4,
+            Self::Read => 5,
+        }
+    }
+}
 
 /// Sequence numbers `first..=last`, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +63,13 @@ pub struct Range {
     pub first: u64,
     /// Largest.
     pub last: u64,
+}
+
+impl Range {
+    /// How many numbers it holds.
+    fn count(&self) -> u64 {
+        self.last.saturating_sub(self.first).saturating_add(1)
+    }
 }
 
 /// A set of sequence numbers: ranges that ascend, neither overlap nor touch.
@@ -55,6 +115,48 @@ impl Ranges {
         self.0.last().map_or(0, |range| range.last)
     }
 
+    /// What is missing below the largest number of the set.
+    pub fn gaps(&self) -> Self {
+        let mut next = 1u64;
+        let mut gaps = Vec::new();
+        for range in &self.0 {
+            if next < range.first {
+                let last = range.first.saturating_sub(1);
+                gaps.push(Range { first: next, last });
+            }
+            next = range.last.saturating_add(1);
+        }
+        Self(gaps)
+    }
+
+    /// How many numbers are in the set.
+    pub fn count(&self) -> u64 {
+        let counts = self.0.iter().map(|range| range.count());
+        counts.fold(0, u64::saturating_add)
+    }
+
+    /// The part of the set within `first..=last`.
+    pub fn within(&self, first: u64, last: u64) -> Self {
+        let cut = self.0.iter().map(|range| Range {
+            first: range.first.max(first),
+            last: range.last.min(last),
+        });
+        Self(cut.filter(|range| range.first <= range.last).collect())
+    }
+
+    /// The smallest `numbers` numbers of the set, in no more ranges than one statement can say.
+    pub fn smallest(&self, numbers: u64) -> Self {
+        let mut left = numbers;
+        let mut ranges = self.truncated().0;
+        ranges.retain_mut(|range| {
+            let taken = range.count().min(left);
+            left = left.saturating_sub(taken);
+            range.last = range.first.saturating_add(taken).saturating_sub(1);
+            taken > 0
+        });
+        Self(ranges)
+    }
+
     /// The first `MAX_RANGES` ranges: what one statement can say.
     pub fn truncated(&self) -> Self {
         Self(
@@ -91,6 +193,22 @@ impl Ranges {
         Some(Range { first, last })
     }
 
+    /// What is in this set or in the other.
+    pub fn union(&self, other: &Self) -> Self {
+        let mut all = [self.as_slice(), other.as_slice()].concat();
+        all.sort_unstable_by_key(|range| range.first);
+        let mut joined: Vec<Range> = Vec::new();
+        for range in all {
+            match joined.last_mut() {
+                Some(below) if range.first <= below.last.saturating_add(1) => {
+                    below.last = below.last.max(range.last);
+                }
+                _ => joined.push(range),
+            }
+        }
+        Self(joined)
+    }
+
     /// The bytes a signature covers: each range as two big-endian u64.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         self.0
@@ -103,6 +221,8 @@ impl Ranges {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::as_conversions, reason = "small numbers")]
+
     use std::collections::BTreeSet;
 
     use proptest::prelude::*;
@@ -122,7 +242,51 @@ mod tests {
             }
             prop_assert_eq!(Ranges::new(ranges.as_slice().to_vec()), Some(ranges.clone()));
             prop_assert_eq!(ranges.last(), set.last().copied().unwrap_or(0));
+            prop_assert_eq!(ranges.count(), set.len() as u64);
         }
+
+        #[test]
+        fn a_union_holds_what_either_holds(
+            left in proptest::collection::btree_set(1u64..80, 0..60),
+            right in proptest::collection::btree_set(1u64..80, 0..60),
+        ) {
+            let (mut a, mut b, mut both) = (Ranges::default(), Ranges::default(), Ranges::default());
+            left.iter().for_each(|seq| _ = a.insert(*seq));
+            right.iter().for_each(|seq| _ = b.insert(*seq));
+            left.union(&right).for_each(|seq| _ = both.insert(*seq));
+            prop_assert_eq!(a.union(&b), both);
+        }
+
+        #[test]
+        fn gaps_are_what_is_missing_and_can_be_cut(
+            numbers in proptest::collection::btree_set(1u64..150, 0..100), some in 0u64..100,
+        ) {
+            let mut ranges = Ranges::default();
+            numbers.iter().for_each(|seq| _ = ranges.insert(*seq));
+            let gaps = ranges.gaps();
+            for seq in 0..152 {
+                prop_assert_eq!(gaps.contains(seq), seq > 0 && seq < ranges.last() && !numbers.contains(&seq));
+            }
+            let few = gaps.smallest(some);
+            prop_assert_eq!(few.count(), some.min(gaps.truncated().count()));
+            prop_assert!(few.last() <= gaps.last());
+            for cut in [gaps, few, ranges.within(20, 60)] {
+                prop_assert_eq!(Ranges::new(cut.as_slice().to_vec()), Some(cut));
+            }
+            prop_assert_eq!(ranges.within(20, 60).count(), numbers.range(20..=60).count() as u64);
+        }
+    }
+
+    #[test]
+    fn a_message_is_as_far_as_the_recipient_who_is_last() {
+        use Delivery::{Delivered, Expired, Failed, Here, OnRelay, Read};
+        let failed = Failed(FailedReason::Removed);
+        let order = [Here, OnRelay, failed, Expired, Delivered, Read];
+        for (at, state) in order.into_iter().enumerate() {
+            assert_eq!(Delivery::least_advanced(order.into_iter().skip(at)), state);
+            assert_eq!(state.is_waiting(), at < 2);
+        }
+        assert_eq!(Delivery::least_advanced([]), Delivered);
     }
 
     #[test]

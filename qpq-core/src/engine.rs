@@ -5,23 +5,30 @@
 //! acknowledgement. Each `handle` runs under a savepoint: when it fails, nothing changed. The engine does no IO
 //! but its database; time and randomness are arguments.
 //!
-//! `engine/{inviter,joiner,search}` make contacts, `engine/conversation` carries messages, `engine/session`
-//! knows the links.
+//! `engine/{inviter,joiner,search}` make contacts by code, `engine/link` by link, `engine/session` knows the links.
+//! `engine/conversation` carries messages, `engine/{ack,gaps,expiry}` what becomes of them, `engine/repair` replaces
+//! the group under them.
 
+mod ack;
 mod command;
+mod contact;
 mod conversation;
 mod error;
+mod expiry;
+mod gaps;
 mod input;
 mod inviter;
 mod joiner;
+mod link;
 mod output;
+mod repair;
 mod search;
 mod session;
 
-pub use command::{Command, Failure, Reply};
+pub use command::{Command, ContactChange, Failure, Reply};
 pub use error::{EngineError, Fault, HandleError};
 pub use input::{CommandId, Input, Purpose, SessionId};
-pub use output::{Directory, Event, Output};
+pub use output::{Directory, Event, Output, Settles};
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -33,13 +40,17 @@ use crate::{
     id::{GroupId, PeerId},
     identity::Identity,
     secret::Secret,
-    store::{Store, StoreError},
+    store::{Contact, Store, StoreError},
     time::Now,
     wire::{Frame, Refusal, rights},
 };
+use ack::Unacked;
+use expiry::Age;
+use gaps::{Hole, Watches};
 use inviter::OpenInvite;
+use link::LinkJoining;
 use search::Joining;
-use session::{AckDue, Session};
+use session::{Session, Source};
 
 /// Where the engine's randomness comes from: the operating system's, or a seeded one in tests.
 pub type Rng = Box<dyn CryptoRngCore + Send>;
@@ -56,10 +67,20 @@ pub struct Engine {
     links: BTreeMap<PeerId, SessionId>,
     invite: Option<OpenInvite>,
     joining: Option<Joining>,
-    acks_due: std::collections::BTreeSet<AckDue>,
+    /// Whom we searched by a code, and who asked us first.
+    crossed: std::collections::BTreeSet<PeerId>,
+    link_joining: Option<LinkJoining>,
+    /// Messages on our disk that are not acknowledged yet.
+    acks: BTreeMap<Source, Unacked>,
+    /// Messages that are asked for again.
+    holes: BTreeMap<Source, Hole>,
+    watches: Watches,
+    age: Age,
     outputs: Vec<Output>,
     in_batch: bool,
     poisoned: bool,
+    /// The batch deleted what must not stay readable in the log.
+    purged: bool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -91,14 +112,24 @@ impl Engine {
             links: BTreeMap::new(),
             invite: None,
             joining: None,
-            acks_due: std::collections::BTreeSet::new(),
+            crossed: std::collections::BTreeSet::new(),
+            link_joining: None,
+            acks: BTreeMap::new(),
+            holes: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            age: Age::new(now),
             outputs: Vec::new(),
             in_batch: false,
             poisoned: false,
+            purged: false,
         };
         engine.begin()?;
         engine.expire_pending_joins(now)?;
+        engine.expire_links(now)?;
+        engine.resume_age(now)?;
+        engine.watch_all(now)?;
         engine.publish_directory()?;
+        engine.plan_wake();
         let outputs = engine.commit()?;
         Ok((engine, outputs))
     }
@@ -116,15 +147,16 @@ impl Engine {
             | Input::Disconnected { .. }
             | Input::DialFailed { .. }
             | Input::Advert { .. }
-            | Input::Tick => (None, None),
+            | Input::Tick
+            | Input::Ending => (None, None),
         };
         let outputs = self.outputs.len();
-        let acks = self.acks_due.clone();
+        let acks = self.acks.clone();
         let Err(error) = self.step(input, now) else {
             return Ok(());
         };
         self.outputs.truncate(outputs);
-        self.acks_due = acks;
+        self.acks = acks;
         self.groups.clear();
         if error.fault() == Fault::Disk || (self.in_batch && self.store.undo().is_err()) {
             self.poisoned = true;
@@ -155,8 +187,14 @@ impl Engine {
             return Err(EngineError::Poisoned);
         }
         self.push_acks().inspect_err(|_| self.poisoned = true)?;
+        self.push_wants().inspect_err(|_| self.poisoned = true)?;
         self.store.commit().inspect_err(|_| self.poisoned = true)?;
         self.in_batch = false;
+        if std::mem::take(&mut self.purged)
+            && let Err(error) = self.store.truncate_log()
+        {
+            tracing::warn!(%error, "what was deleted stays in the log until it is written over");
+        }
         Ok(std::mem::take(&mut self.outputs))
     }
 
@@ -201,19 +239,38 @@ impl Engine {
             }
             Input::Advert { peer, nameplate } => self.advert(peer, nameplate, now),
             Input::Tick => self.tick(now),
+            Input::Ending => {
+                self.hurry_acks()?;
+                self.outputs.push(Output::Settled);
+                Ok(())
+            }
         }
     }
 
     fn command(&mut self, command: Command, now: Now) -> Result<Reply, HandleError> {
         match command {
             Command::Invite { nameplate, lifetime } => self.open_invite(nameplate, lifetime, now),
+            Command::ReopenInvite {
+                code,
+                guesses_left,
+                lifetime,
+            } => self.reopen_invite(code, guesses_left, lifetime, now),
             Command::CancelInvite => {
                 self.close_invite(Refusal::Cancelled, now)?;
                 Ok(Reply::Done)
             }
             Command::Join(code) => self.start_join(code),
             Command::CancelJoin => self.cancel_join(now),
+            Command::InviteLink { lifetime } => self.invite_by_link(lifetime, now),
+            Command::CancelLink(link) => self.cancel_link(&link, now),
+            Command::ForgetLink(link) => {
+                self.store.forget_link(&link)?;
+                self.publish_directory()?;
+                Ok(Reply::Done)
+            }
+            Command::JoinLink(link) => self.start_link_join(link, now),
             Command::Send { chat, texts } => self.send(&chat, &texts, now),
+            Command::Contact { peer, change } => self.change_contact(&peer, change, now),
             Command::MarkRead { row } => {
                 self.store.mark_read(row)?;
                 Ok(Reply::Done)
@@ -237,12 +294,21 @@ impl Engine {
             Frame::PairStart(start) => self.pair_start(session, &start, now),
             Frame::PairReply { spake } => self.pair_reply(session, &spake, now),
             Frame::PairProof { mac } => self.pair_proof(session, &mac, now),
+            Frame::ContactRequest(request) if request.proof.is_some() => {
+                self.link_request(session, &request, bytes, now)
+            }
             Frame::ContactRequest(request) => self.contact_request(session, &request, bytes, now),
-            Frame::PairDone(done) => self.pair_done(session, &done, now),
+            Frame::ContactAccept(done) => self.contact_accept(session, &done, now),
             Frame::PairRefused(refusal) => self.pair_refused(session, refusal, now),
             Frame::App(app) => self.app(session, &app, now),
             Frame::AppAck(ack) => self.app_ack(session, &ack),
-            Frame::Head(head) => self.head(session, &head),
+            Frame::Head(head) => self.head(session, &head, now),
+            Frame::ContactRefuse => self.contact_refused(session, now),
+            Frame::ContactKept { name } => self.contact_kept(session, &name, now),
+            Frame::Card(update) => self.card(session, &update),
+            Frame::Want(want) => self.want(session, &want, now),
+            Frame::NotMember(statement) => self.not_member(session, &statement, now),
+            Frame::Welcome(welcome) => self.welcome(session, &welcome, now),
             Frame::Hello(_) | Frame::Bye(_) | Frame::Ping(_) | Frame::Pong(_) => Err(HandleError::Rights),
         }
     }
@@ -257,7 +323,11 @@ impl Engine {
             self.event(Event::InviteExpired);
         }
         self.expire_pending_joins(now)?;
+        self.expire_links(now)?;
         self.tick_join(now);
+        self.tick_acks(now);
+        self.tick_gaps(now)?;
+        self.tick_age(now)?;
         self.plan_wake();
         Ok(())
     }
@@ -268,17 +338,29 @@ impl Engine {
             .store
             .contacts()?
             .into_iter()
+            .filter(Contact::is_live)
             .map(|contact| (contact.peer, Some(contact.lan_key)));
         let pending = self
             .store
             .pending_joins()?
             .into_iter()
             .map(|(peer, _)| (peer, None));
+        let requesters = self.requesters()?;
+        let looking_for_links = self.links_looked_for()?;
+        let sought = looking_for_links.keys().map(|peer| (*peer, None));
         self.outputs.push(Output::Directory(Directory {
             own_lan_key: self.store.own_lan_key()?,
-            known: pending.chain(contacts).collect(),
+            requesters: requesters.keys().copied().collect(),
+            known: sought
+                .chain(pending)
+                .chain(requesters.into_iter().map(|(peer, key)| (peer, Some(key))))
+                .chain(contacts)
+                .collect(),
             inviting: self.invite.as_ref().map(|invite| invite.code.nameplate()),
+            links: self.store.links()?.iter().map(|link| link.keys().lan).collect(),
             looking_for: self.joining.as_ref().map(|joining| joining.code.nameplate()),
+            looking_for_links,
+            joining: self.joining.is_some() || self.link_joining.is_some(),
         }));
         Ok(())
     }
@@ -310,9 +392,17 @@ impl Engine {
     fn plan_wake(&mut self) {
         let invite = self.invite.as_ref().map(|invite| invite.expires);
         let join = self.joining.as_ref().and_then(Joining::next_deadline);
-        if let Some(at) = invite.into_iter().chain(join).min() {
-            self.outputs.push(Output::WakeAt(at));
-        }
+        let acks = self.acks.values().filter_map(Unacked::wake_at);
+        let holes = self.holes.values().filter_map(Hole::wake_at);
+        let watches = self.watches.values().map(|watch| watch.due);
+        let all = invite
+            .into_iter()
+            .chain(join)
+            .chain(acks)
+            .chain(holes)
+            .chain(watches);
+        let at = all.fold(self.age.next_look, Duration::min);
+        self.outputs.push(Output::WakeAt(at));
     }
 
     fn wake_in(&mut self, delay: Duration, now: Now) {

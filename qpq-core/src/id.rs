@@ -69,6 +69,11 @@ id!(
     MessageId, 16
 );
 
+id!(
+    /// An invite by link, as its two ends call it: derived from the link's secret, tells nothing about it.
+    LinkId, 8
+);
+
 /// A byte string has the wrong length for the id it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an id of {expected} bytes was expected")]
@@ -149,6 +154,22 @@ impl FromStr for GroupId {
     /// Reads the text form, in any case.
     fn from_str(text: &str) -> Result<Self, IdTextError> {
         from_base32(text, 26).map(Self)
+    }
+}
+
+impl LinkId {
+    /// 13 characters of lower-case Crockford base32.
+    pub fn to_text(&self) -> String {
+        base32::encode(&self.0)
+    }
+}
+
+impl FromStr for LinkId {
+    type Err = IdTextError;
+
+    /// Reads the text form, in any case.
+    fn from_str(text: &str) -> Result<Self, IdTextError> {
+        from_base32(text, 13).map(Self)
     }
 }
 

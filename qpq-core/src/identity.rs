@@ -5,6 +5,10 @@
 //! the same bytes. Nor can other protocols that sign with this key: TLS 1.3 begins with 64 spaces (RFC 8446
 //! §4.4.3) and MLS with a length and "MLS 1.0 " (RFC 9420 §5.1.2), where ours have "qpq ".
 
+mod safety;
+
+pub use safety::{SafetyNumber, SafetyNumberError};
+
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use openmls_traits::{
     signatures::{Signer, SignerError},

@@ -1,9 +1,12 @@
-//! Invites by spoken code: `4-otter-violin`, said aloud, makes two strangers on one network contacts.
+//! Invites: by spoken code (`4-otter-violin`, said aloud, makes two strangers on one network contacts) and by
+//! link (`QPQ:…`, sent or scanned, makes its holder somebody who may ask).
 
 mod code;
+mod link;
 mod pake;
 
 pub use code::{Code, CodeError, Nameplate, NameplateError};
+pub use link::{Link, LinkError, LinkKeys, Prover, RelayAddress, RelayHint, RelayName};
 pub use pake::{Ends, Inviter, Joiner, JoinerWaiting, PakeError};
 
 use crate::{id::PeerId, labels};
@@ -34,7 +37,19 @@ pub enum JoinFailure {
     /// The three guesses of a code were spent on advertisers that did not know it.
     #[error("three advertisers did not know the code")]
     GuessesSpent,
-    /// Whoever waits under this number is a contact already, or claims to be this one.
-    #[error("the inviter is a contact already")]
-    AlreadyContact(PeerId),
+    /// Whoever waits under this number is blocked, or held for the name, or claims to be this one.
+    #[error("the inviter is blocked, or waits for your word")]
+    Barred(PeerId),
+    /// Somebody else used the link first.
+    #[error("somebody else used this link before")]
+    LinkUsed,
+    /// The link's time is over.
+    #[error("the link has expired")]
+    LinkExpired,
+    /// The inviter took the link back.
+    #[error("the link was cancelled")]
+    LinkCancelled,
+    /// The inviter does not know the link, or not any more.
+    #[error("the other side does not know this link any more")]
+    LinkUnknown,
 }

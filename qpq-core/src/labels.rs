@@ -33,6 +33,20 @@ labels! {
     CODE_JOINER = "qpq code joiner v1";
     /// HMAC by which the inviter proves that it knows the code.
     CODE_INVITER = "qpq code inviter v1";
+    /// HKDF `info`: what the two ends of an invite by link call it.
+    LINK_ID = "qpq link id v1";
+    /// HKDF `info`: the key of the proofs that a link is known.
+    LINK_PROOF = "qpq link proof v1";
+    /// HKDF `info`: the key by which a link's holder recognises its inviter on a local network.
+    LINK_LAN = "qpq link lan v1";
+    /// HMAC by which the joiner proves, on one connection, that it knows the link.
+    LINK_JOINER = "qpq link joiner v1";
+    /// HMAC by which the inviter proves, on one connection, that it made the link.
+    LINK_INVITER = "qpq link inviter v1";
+    /// HMAC by which a request to be a contact proves that its sender knows the link, on whatever way it comes.
+    REQUEST_PROOF = "qpq proof v1";
+    /// Hash behind the safety number of two people.
+    SAFETY_NUMBER = "qpq safety number v1";
     /// HKDF `info`: the key of a vault without a passphrase, from its salt.
     VAULT_OPEN_KEY = "qpq vault open key v1";
 }

@@ -8,10 +8,10 @@
 //! |---|---|
 //! | what can happen and what comes of it | [`engine`]: `Input`, `Output`, `Command`, `Event`; [`time`] |
 //! | who somebody is | [`identity`], [`id`], [`card`]; [`labels`]: what each signature and key is for |
-//! | how two people meet | [`invite`]: the spoken code and its PAKE; [`words`] |
+//! | how two people meet | [`invite`]: the spoken code and its PAKE; [`words`]; [`contact`]: what comes of it |
 //! | how they talk | `group`: MLS; [`delivery`]: who has which messages |
 //! | what is on the wire | [`wire`]: frames, limits, rights; [`content`]: what MLS carries |
-//! | what is on the disk | [`store`]: `qpq.db`; [`vault`]: `qpq-state.bin`, by `codec` |
+//! | what is on the disk | [`store`]: `qpq.db`; [`vault`]: `qpq-state.bin`, by `codec`; [`passphrase`] |
 //! | what is shown to people | [`sanitize`], [`name`], [`base32`] |
 //! | what is wiped | [`secret`] |
 //!
@@ -34,6 +34,7 @@
 pub mod base32;
 pub mod card;
 mod codec;
+pub mod contact;
 pub mod content;
 pub mod delivery;
 pub mod engine;
@@ -43,6 +44,7 @@ pub mod identity;
 pub mod invite;
 pub mod labels;
 pub mod name;
+pub mod passphrase;
 pub mod sanitize;
 pub mod secret;
 pub mod store;

@@ -9,23 +9,37 @@ pub mod read;
 
 mod contacts;
 mod groups;
+mod joins;
+mod links;
 mod messages;
 mod mls;
+mod offers;
 mod outbox;
+mod replace;
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior};
 
 use crate::secret::Secret;
 
+pub(crate) use contacts::{Contact, NewContact};
 pub(crate) use groups::GroupRow;
+pub(crate) use joins::Request;
+pub(crate) use links::{LinkRow, LinkState, NewRequest, PendingLink};
 pub(crate) use messages::NewMessage;
+pub use messages::Notice;
 pub(crate) use mls::Provider;
+pub(crate) use offers::Offer;
 pub(crate) use outbox::Queued;
 
+/// What each version of the schema adds to the one before, from version 1 on.
+const SCHEMA: [&str; 2] = [
+    include_str!("store/schema/1.sql"),
+    include_str!("store/schema/2.sql"),
+];
 /// The schema this build writes.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// How long a statement waits for the other connection.
 const BUSY_MS: u64 = 5_000;
 
@@ -45,6 +59,9 @@ pub enum StoreError {
     /// A newer build wrote it.
     #[error("the database was written by a newer version (schema {0})")]
     Newer(i64),
+    /// An older build wrote it, and may still be at work there: only [`upgrade`] and an engine bring it up to date.
+    #[error("the database was written by an older version (schema {0}) and was not brought up to date")]
+    Older(i64),
     /// SQLite failed: disk full, permissions, IO.
     #[error("the database failed")]
     Sqlite(#[from] rusqlite::Error),
@@ -83,24 +100,39 @@ pub fn create(path: &Path, key: &Secret<32>, own_name: &str, lan_key: &Secret<32
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
     )?;
     mls::migrate(&mut connection)?;
+    migrate(&mut connection, &SCHEMA)?;
     let transaction = connection.transaction()?;
-    transaction.execute_batch(include_str!("store/schema.sql"))?;
     transaction.execute("INSERT INTO meta VALUES('name', ?1)", [own_name.as_bytes()])?;
     transaction.execute("INSERT INTO meta VALUES('lan_key', ?1)", [lan_key.expose()])?;
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
     // A database file alone, without a log beside it: a new profile is moved into place as whole files.
     connection.pragma_update(None, "wal_checkpoint", "TRUNCATE")?;
     connection.close().map_err(|(_, error)| StoreError::Sqlite(error))
 }
 
+/// Brings the database of an older build up to date, in one transaction: a crash leaves the old one. For whoever owns
+/// the profile; nothing happens to one that is up to date.
+///
+/// # Errors
+/// [`StoreError`]; the file is unchanged.
+pub fn upgrade(path: &Path, key: &Secret<32>) -> Result<(), StoreError> {
+    Store::open(path, key).map(drop)
+}
+
 impl Store {
-    /// Opens the database for writing.
+    /// Opens the database for writing, and brings it up to date.
     ///
     /// # Errors
     /// [`StoreError`]; the file is unchanged.
     pub(crate) fn open(path: &Path, key: &Secret<32>) -> Result<Self, StoreError> {
-        let connection = open_checked(path, key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let connection = match open_checked(path, key, flags) {
+            Err(StoreError::Older(_)) => {
+                migrate(&mut connect(path, key, flags)?, &SCHEMA)?;
+                open_checked(path, key, flags)?
+            }
+            opened => opened?,
+        };
         Ok(Self {
             connection,
             crypto: openmls_rust_crypto::RustCrypto::default(),
@@ -135,6 +167,14 @@ impl Store {
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("COMMIT")?;
         }
+        Ok(())
+    }
+
+    /// Takes what was deleted out of the write-ahead log as well, as far as nobody reads there now.
+    pub(crate) fn truncate_log(&self) -> Result<(), StoreError> {
+        let done = |row: &Row<'_>| row.get::<_, i64>(0);
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], done)?;
         Ok(())
     }
 
@@ -182,12 +222,32 @@ fn open_checked(path: &Path, key: &Secret<32>, flags: OpenFlags) -> Result<Conne
         Err(_) => return Err(StoreError::Missing),
     }
     let connection = connect(path, key, flags)?;
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match version {
-        SCHEMA_VERSION => Ok(connection),
-        newer if newer > SCHEMA_VERSION => Err(StoreError::Newer(newer)),
-        _ => Err(StoreError::Unreadable),
+    match version(&connection)? {
+        SCHEMA_VERSION => {}
+        newer if newer > SCHEMA_VERSION => return Err(StoreError::Newer(newer)),
+        older @ 1.. => return Err(StoreError::Older(older)),
+        _ => return Err(StoreError::Unreadable),
     }
+    Ok(connection)
+}
+
+fn version(connection: &Connection) -> Result<i64, StoreError> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// Takes the steps that the schema lacks, in one transaction.
+fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<(), StoreError> {
+    // Cannot be changed inside of a transaction.
+    connection.pragma_update(None, "foreign_keys", false)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Asked again: another process may have done it while this one waited for the lock.
+    let done = usize::try_from(version(&transaction)?).unwrap_or(steps.len());
+    for step in steps.iter().skip(done) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
+    Ok(connection.pragma_update(None, "foreign_keys", true)?)
 }
 
 fn connect(path: &Path, key: &Secret<32>, flags: OpenFlags) -> Result<Connection, StoreError> {

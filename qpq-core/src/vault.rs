@@ -31,6 +31,7 @@ use zeroize::Zeroizing;
 use crate::{
     codec::{self, VaultRecord},
     labels,
+    passphrase::Passphrase,
     secret::Secret,
 };
 
@@ -82,12 +83,15 @@ impl Vault {
         }
     }
 
-    /// The bytes of the file. `None` keeps no secret: see the head of this module. That a passphrase is not
-    /// empty is for the caller to ask.
+    /// The bytes of the file. `None` keeps no secret: see the head of this module.
     ///
     /// # Errors
     /// `OpenError::OutOfMemory` alone.
-    pub fn seal(&self, passphrase: Option<&str>, rng: &mut impl CryptoRngCore) -> Result<Vec<u8>, OpenError> {
+    pub fn seal(
+        &self,
+        passphrase: Option<&Passphrase>,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<Vec<u8>, OpenError> {
         let mut header = Header {
             kdf: if passphrase.is_some() {
                 Kdf::STANDARD
@@ -123,7 +127,7 @@ impl Vault {
     ///
     /// # Errors
     /// `OpenError`.
-    pub fn open(file: &[u8], passphrase: Option<&str>) -> Result<Self, OpenError> {
+    pub fn open(file: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, OpenError> {
         let header = Header::parse(file)?;
         let (aad, sealed) = file
             .split_at_checked(HEADER_LEN)
@@ -229,7 +233,7 @@ impl Header {
         })
     }
 
-    fn cipher(&self, passphrase: Option<&str>) -> Result<XChaCha20Poly1305, OpenError> {
+    fn cipher(&self, passphrase: Option<&Passphrase>) -> Result<XChaCha20Poly1305, OpenError> {
         let mut key = Zeroizing::new([0; 32]);
         match self.kdf {
             Kdf::None => Hkdf::<Sha256>::new(None, &self.salt)
@@ -249,9 +253,10 @@ impl Header {
         Ok(XChaCha20Poly1305::new(key.as_ref().into()))
     }
 
-    fn argon2(&self, params: Params, passphrase: &str, key: &mut [u8; 32]) -> Result<(), OpenError> {
+    fn argon2(&self, params: Params, passphrase: &Passphrase, key: &mut [u8; 32]) -> Result<(), OpenError> {
         // One passphrase has one form, whatever keyboard it was typed on (RFC 8265 §4.2.2). NFC is at most
         // three times as long, so the string never moves and leaves no copy.
+        let passphrase = passphrase.expose();
         let mut normal = Zeroizing::new(String::with_capacity(passphrase.len().saturating_mul(3)));
         normal.extend(passphrase.nfc());
         let mut memory = Zeroizing::new(Vec::<Block>::new());

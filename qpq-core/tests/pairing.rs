@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use net::Net;
 use qpq_core::{
-    engine::{Command, CommandId, Event, Failure, Input, Purpose},
+    engine::{Command, CommandId, Event, Failure, Input, Purpose, Reply},
     invite::{ChannelBinding, Code, JoinFailure, Nameplate},
-    store::read::FindError,
     wire::Frame,
 };
 
@@ -84,6 +83,45 @@ fn a_wrong_code_is_told_to_both_and_three_close_the_invite() {
         "even the right code is too late"
     );
     assert_eq!((contacts(&net, 0), contacts(&net, 1)), (0, 0));
+}
+
+#[test]
+fn an_invite_that_went_with_its_engine_is_opened_again_with_what_was_left_of_it() {
+    let mut net = Net::new(&["anna", "ben"]);
+    let code = net.invite(0);
+    net.join(1, 0, wrong(&code));
+    net.now.monotonic += Duration::from_secs(2);
+    net.input(1, Input::Tick);
+    net.run();
+    assert_eq!(net.peers[0].events.last(), Some(&Event::GuessFailed { left: 2 }));
+    net.restart(0);
+    net.run();
+    let reopen = |guesses_left| Command::ReopenInvite {
+        code: code.clone(),
+        guesses_left,
+        lifetime: Duration::from_secs(60),
+    };
+    assert_eq!(net.command(0, reopen(1)), Ok(Reply::Invited(code.clone())));
+    assert_eq!(net.command(0, reopen(1)), Err(Failure::InviteOpen));
+    net.join(1, 0, wrong(&code));
+    assert_eq!(net.peers[0].events.last(), Some(&Event::GuessFailed { left: 0 }));
+    net.now.monotonic += Duration::from_secs(2);
+    net.input(1, Input::Tick);
+    net.run();
+    // Nobody can give an invite more guesses than a new one has.
+    net.command(0, reopen(200)).unwrap();
+    net.join(1, 0, wrong(&code));
+    assert_eq!(net.peers[0].events.last(), Some(&Event::GuessFailed { left: 2 }));
+    net.now.monotonic += Duration::from_secs(2);
+    net.input(1, Input::Tick);
+    net.run();
+    let before = net.now.unix_ms;
+    assert_eq!(net.reader(0).joined_since(before).unwrap(), None);
+    net.join(1, 0, code);
+    assert_eq!((contacts(&net, 0), contacts(&net, 1)), (1, 1));
+    let joined = net.reader(0).joined_since(before).unwrap();
+    assert_eq!(joined.unwrap().name, "ben");
+    assert_eq!(net.reader(0).joined_since(before + 1).unwrap(), None);
 }
 
 /// Mallory answers ben's dial and dials anna, and relays every frame as it is.
@@ -251,27 +289,6 @@ fn a_stranger_without_an_open_invite_is_closed_at_once() {
     assert!(net.peers[0].closed.contains(&at_anna));
 }
 
-#[test]
-fn two_of_one_name_get_distinct_names() {
-    let mut net = Net::new(&["anna", "ben", "ben"]);
-    for joiner in [1, 2] {
-        let code = net.invite(0);
-        net.join(joiner, 0, code);
-    }
-    let names: Vec<_> = net
-        .reader(0)
-        .chats()
-        .unwrap()
-        .into_iter()
-        .map(|chat| chat.name)
-        .collect();
-    assert_eq!(names, ["ben".to_owned(), format!("ben {}", net.id(2).short())]);
-    assert!(matches!(
-        net.reader(0).find_chat("carla"),
-        Err(FindError::Unknown)
-    ));
-}
-
 /// A proof for a cancelled invite is worth nothing for the next one.
 #[test]
 fn a_proof_does_not_outlive_its_invite() {
@@ -373,17 +390,6 @@ fn a_claim_to_be_a_contact_does_not_end_a_join() {
     net.input(2, Input::Advert { peer: ben, nameplate });
     net.run();
     assert_eq!(contacts(&net, 2), 2);
-}
-
-#[test]
-fn a_join_that_only_finds_a_contact_says_so() {
-    let mut net = Net::pair();
-    let code = net.invite(0);
-    net.join(1, 0, code);
-    net.now.monotonic += Duration::from_secs(4);
-    net.input(1, Input::Tick);
-    net.run();
-    assert_eq!(failure(&net, 1), Some(JoinFailure::AlreadyContact(net.id(0))));
 }
 
 /// Cancelled in the middle of the proof: no contact comes of it, on no side, now or later.

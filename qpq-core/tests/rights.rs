@@ -16,7 +16,7 @@ use qpq_core::{
     wire::{Frame, Role, rights},
 };
 
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 22] = [
     "hello",
     "bye",
     "ping",
@@ -25,11 +25,20 @@ const KINDS: [&str; 13] = [
     "pair_reply",
     "pair_proof",
     "contact_request",
-    "pair_done",
+    "contact_accept",
     "pair_refused",
     "app",
     "app_ack",
     "head",
+    "contact_refuse",
+    "contact_kept",
+    "card",
+    "want",
+    "not_member",
+    "welcome",
+    "pair_start_link",
+    "contact_request_link",
+    "card_seen",
 ];
 
 fn golden(kind: &str) -> Vec<u8> {

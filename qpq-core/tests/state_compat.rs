@@ -1,12 +1,19 @@
 //! Files written by earlier versions still open: stored formats never change in silence.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use qpq_core::vault::{OpenError, Vault};
+use qpq_core::{
+    passphrase::Passphrase,
+    vault::{OpenError, Vault},
+};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 const PASSPHRASE: &str = "correct horse 4 otters";
 const PLAIN: &[u8] = include_bytes!("state_compat/v1.plain.bin");
 const PROTECTED: &[u8] = include_bytes!("state_compat/v1.passphrase.bin");
+
+fn passphrase(text: &str) -> Passphrase {
+    Passphrase::from_bytes(Vec::from(text).into()).unwrap()
+}
 
 /// The vault inside of both files.
 fn vault() -> Vault {
@@ -20,9 +27,12 @@ fn v1_without_a_passphrase_opens() {
 
 #[test]
 fn v1_with_a_passphrase_opens() {
-    assert_eq!(Vault::open(PROTECTED, Some(PASSPHRASE)).unwrap(), vault());
     assert_eq!(
-        Vault::open(PROTECTED, Some("wrong")),
+        Vault::open(PROTECTED, Some(&passphrase(PASSPHRASE))).unwrap(),
+        vault()
+    );
+    assert_eq!(
+        Vault::open(PROTECTED, Some(&passphrase("wrong"))),
         Err(OpenError::WrongOrDamaged)
     );
 }
@@ -35,7 +45,7 @@ fn v1_is_still_written_byte_for_byte() {
     );
     assert_eq!(
         vault()
-            .seal(Some(PASSPHRASE), &mut ChaCha20Rng::seed_from_u64(22))
+            .seal(Some(&passphrase(PASSPHRASE)), &mut ChaCha20Rng::seed_from_u64(22))
             .unwrap(),
         PROTECTED
     );
@@ -62,7 +72,7 @@ fn write_golden_files() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/state_compat");
     let plain = vault().seal(None, &mut ChaCha20Rng::seed_from_u64(21)).unwrap();
     let protected = vault()
-        .seal(Some(PASSPHRASE), &mut ChaCha20Rng::seed_from_u64(22))
+        .seal(Some(&passphrase(PASSPHRASE)), &mut ChaCha20Rng::seed_from_u64(22))
         .unwrap();
     std::fs::write(folder.join("v1.plain.bin"), plain).unwrap();
     std::fs::write(folder.join("v1.passphrase.bin"), protected).unwrap();

@@ -1,6 +1,12 @@
 //! Messages: stored first, encrypted when they first leave, sent until every recipient acknowledged them.
 
-use super::{Engine, Event, Failure, HandleError, Output, Reply, SessionId, session::AckDue};
+use std::collections::btree_map::Entry;
+
+use super::{
+    Engine, Event, Failure, HandleError, Output, Reply, SessionId, Settles,
+    ack::head_parts,
+    session::{Flow, Source},
+};
 use crate::{
     content::{self, Body, Content, MAX_TEXT},
     delivery::{Range, Ranges},
@@ -9,7 +15,7 @@ use crate::{
     identity::Context,
     store::{GroupRow, NewMessage, Queued, StoreError},
     time::Now,
-    wire::{App, AppAck, Frame, Head, StreamRanges},
+    wire::{App, Frame, Head, StreamRanges},
 };
 
 /// Messages on their way to one member at a time.
@@ -21,22 +27,45 @@ const STREAMS: i64 = 64;
 
 impl Engine {
     /// Stores texts for a chat and sends what can be sent.
-    pub(super) fn send(&mut self, chat: &str, texts: &[String], now: Now) -> Result<Reply, HandleError> {
-        if texts.iter().any(|text| text.is_empty() || text.len() > MAX_TEXT) {
+    pub(super) fn send(
+        &mut self,
+        chat: &str,
+        texts: &[(MessageId, String)],
+        now: Now,
+    ) -> Result<Reply, HandleError> {
+        if texts
+            .iter()
+            .any(|(_, text)| text.is_empty() || text.len() > MAX_TEXT)
+        {
             return Err(Failure::TextLength.into());
         }
-        let chat = self.store.find_chat(chat)?.id;
-        let group = self.store.group_of_chat(chat)?.ok_or(HandleError::UnknownGroup)?;
+        let found = self.store.find_chat(chat)?;
+        for peer in &found.members {
+            if let Some(failure) = self.bar_to(peer)? {
+                return Err(failure.into());
+            }
+        }
+        let chat = found.id;
+        let group = match (self.store.group_of_chat(chat)?, found.members.first()) {
+            (Some(group), _) => group,
+            (None, Some(peer)) => self.add_dead_group(chat, peer)?,
+            (None, None) => return Err(HandleError::UnknownGroup),
+        };
+        let lived = self.age.at(now);
         let own = self.identity.peer_id();
         let others = self.others(&group.id)?;
-        let recipients = others.iter().map(|(member, _)| *member).collect::<Vec<_>>();
-        let mut ids = Vec::with_capacity(texts.len());
-        for text in texts {
-            let id = self.new_message_id(now);
+        let recipients = others.iter().map(|(_, peer)| *peer).collect::<Vec<_>>();
+        for (id, text) in texts {
+            if let Some(stored) = self.store.own_body(chat, id)? {
+                if stored != text.as_bytes() {
+                    return Err(Failure::IdTaken.into());
+                }
+                continue;
+            }
             let seq = self.store.take_seq(&group.id)?;
             let message = NewMessage {
                 chat,
-                id,
+                id: *id,
                 sender: own,
                 stream: group.stream,
                 seq,
@@ -49,21 +78,25 @@ impl Engine {
                 .store
                 .add_message(&message)?
                 .ok_or(StoreError::Corrupt("own message exists"))?;
-            self.store.queue(row, &group.id, seq, &recipients)?;
+            self.store.queue(row, &group.id, seq, &recipients, lived)?;
             self.event(Event::Message { row });
-            ids.push(id);
         }
-        for (member, peer) in others {
-            self.pump(&group, &member, &peer)?;
+        for (_, peer) in others {
+            self.pump(&group, &peer)?;
         }
-        Ok(Reply::Stored { ids })
+        let ids = texts.iter().map(|(id, _)| *id);
+        Ok(Reply::Stored { ids: ids.collect() })
     }
 
     /// Sends a member what it lacks, as far as the window allows. Bodies are encrypted here, once.
-    fn pump(&mut self, group: &GroupRow, member: &MemberId, peer: &PeerId) -> Result<(), HandleError> {
+    pub(super) fn pump(&mut self, group: &GroupRow, peer: &PeerId) -> Result<(), HandleError> {
         let Some(session) = self.links.get(peer).copied() else {
             return Ok(());
         };
+        if self.bar_to(peer)?.is_some() {
+            // It waits for the user's word.
+            return Ok(());
+        }
         let Some(flow) = self
             .sessions
             .get(&session)
@@ -76,7 +109,7 @@ impl Engine {
             return Ok(());
         }
         let mut bytes: usize = flow.in_flight.values().sum();
-        for queued in self.store.queued_for(&group.id, member, flow.sent_to, room)? {
+        for queued in self.store.queued_for(&group.id, peer, flow.sent_to, room)? {
             if bytes > WINDOW_BYTES {
                 break;
             }
@@ -95,10 +128,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Encrypts one message and keeps the ciphertext: it is never made twice.
-    fn seal(&mut self, group: &GroupRow, queued: &Queued) -> Result<Vec<u8>, HandleError> {
+    /// Encrypts one message and, as long as somebody lacks it, keeps the ciphertext: that is what is sent again.
+    pub(super) fn seal(&mut self, group: &GroupRow, queued: &Queued) -> Result<Vec<u8>, HandleError> {
         let (text, sent_at) = self.store.own_text(queued.row)?;
-        let plaintext = zeroize::Zeroizing::new(content::encode_text(sent_at, &text));
+        let sealed = self.store.count_seal(&group.id)?;
+        let plaintext = zeroize::Zeroizing::new(content::encode_text(sent_at, sealed, &text));
         let header = Header {
             stream: group.stream,
             seq: queued.seq,
@@ -130,20 +164,22 @@ impl Engine {
 
     /// A message came. Plaintext, ratchet and dedupe are committed together; the acknowledgement follows them.
     pub(super) fn app(&mut self, session: SessionId, app: &App, now: Now) -> Result<(), HandleError> {
-        let (group, _) = self.group_with(session, &app.group)?;
+        let Some((group, _)) = self.live_group(session, &app.group)? else {
+            return Ok(());
+        };
         let author = self
             .store
             .member(&group.id, &app.member)?
             .ok_or(HandleError::Forged("author"))?;
         let mut seen = self.store.seen(&group.id, &app.member, &app.stream)?;
-        let ack = AckDue {
+        let source = Source {
             session,
             group: group.id,
             member: app.member,
             stream: app.stream,
         };
         if seen.contains(app.seq) {
-            self.acks_due.insert(ack);
+            self.owe_ack(source, app.mls.len(), now);
             return Ok(());
         }
         if !seen.has_room_for(app.seq) {
@@ -156,86 +192,108 @@ impl Engine {
         if app.epoch_id != group.epoch_id {
             return Err(HandleError::Message(group::MessageError::OtherEpoch));
         }
-        let header = Header {
-            stream: app.stream,
-            seq: app.seq,
-            message: app.message,
-        };
-        let mut state = self.take_group(&group.id)?;
-        let (member, peer, plaintext) =
-            group::open_message(&self.store.provider(), &mut state, header, &app.mls)?;
-        if member != app.member || peer != author || peer == self.identity.peer_id() {
-            return Err(HandleError::Forged("author"));
-        }
-        let row = match Content::decode(&zeroize::Zeroizing::new(plaintext)) {
-            Ok(content) => self.store.add_message(&NewMessage {
-                chat: group.chat,
-                id: app.message,
-                sender: peer,
-                stream: app.stream,
-                seq: app.seq,
-                sent_at: content.sent_at,
-                stored_at: now.unix_ms,
-                own: false,
-                body: &content.body,
-            })?,
-            // A member's nonsense is skipped, or its author would send it for ever and nothing after it.
-            Err(error) => {
-                tracing::info!(%error, "a message has no readable content");
-                None
-            }
-        };
+        let row = self.open_app(source, &group, author, app, now)?;
+        let filled = app.seq < seen.last();
         if let Some(range) = seen.insert(app.seq) {
             self.store.mark_seen(&group.id, &app.member, &app.stream, range)?;
         }
-        self.keep_group(group.id, state);
-        self.acks_due.insert(ack);
+        self.owe_ack(source, app.mls.len(), now);
+        self.note_gaps(source, &seen, filled, now)?;
         if let Some(row) = row {
             self.event(Event::Message { row });
         }
         Ok(())
     }
 
-    /// A member has some of our messages.
-    pub(super) fn app_ack(&mut self, session: SessionId, ack: &AppAck) -> Result<(), HandleError> {
-        let (group, peer) = self.group_with(session, &ack.group)?;
-        let signed = ack_bytes(&ack.group, &ack.member, &ack.stream);
-        if MemberId::from(&peer) != ack.member
-            || peer.verify(Context::AppAck, &[&signed], &ack.signature).is_err()
+    /// Decrypts a message and stores what it says. `None`: there is nothing new to show.
+    fn open_app(
+        &mut self,
+        source: Source,
+        group: &GroupRow,
+        author: PeerId,
+        app: &App,
+        now: Now,
+    ) -> Result<Option<i64>, HandleError> {
+        let header = Header {
+            stream: app.stream,
+            seq: app.seq,
+            message: app.message,
+        };
+        let mut state = self.take_group(&group.id)?;
+        let opened = group::open_message(&self.store.provider(), &mut state, header, &app.mls);
+        if opened
+            .as_ref()
+            .is_err_and(|error| !matches!(error, group::MessageError::Own(_)))
         {
-            return Err(HandleError::Forged("acknowledgement"));
+            self.unreadable(source, app.seq, now);
         }
-        let own = MemberId::from(&self.identity.peer_id());
-        if (ack.stream.member, ack.stream.stream) != (own, group.stream)
-            || !self.acknowledged(session, &group, &ack.member, &ack.stream.ranges)?
-        {
-            return Ok(());
+        let (member, peer, plaintext) = opened?;
+        if member != app.member || peer != author || peer == self.identity.peer_id() {
+            return Err(HandleError::Forged("author"));
         }
-        self.pump(&group, &ack.member, &peer)
+        self.keep_group(group.id, state);
+        let content = match Content::decode(&zeroize::Zeroizing::new(plaintext)) {
+            Ok(content) => content,
+            // A member's nonsense is skipped, or its author would send it for ever and nothing after it.
+            Err(error) => {
+                tracing::info!(%error, "a message has no readable content");
+                return Ok(None);
+            }
+        };
+        self.store.note_opened(&group.id, &member, content.sealed)?;
+        Ok(self.store.add_message(&NewMessage {
+            chat: group.chat,
+            id: app.message,
+            sender: peer,
+            stream: app.stream,
+            seq: app.seq,
+            sent_at: content.sent_at,
+            stored_at: now.unix_ms,
+            own: false,
+            body: &content.body,
+        })?)
     }
 
     /// A member says where it stands. From here on messages may be encrypted for it on this link: had our disk
     /// been put back to an older copy, its record of our stream would go further than our own.
-    pub(super) fn head(&mut self, session: SessionId, head: &Head) -> Result<(), HandleError> {
-        let (group, peer) = self.group_with(session, &head.group)?;
-        let signed = head_bytes(head);
+    pub(super) fn head(&mut self, session: SessionId, head: &Head, now: Now) -> Result<(), HandleError> {
+        let Some((group, peer)) = self.live_group(session, &head.group)? else {
+            return Ok(());
+        };
         if MemberId::from(&peer) != head.member
-            || peer.verify(Context::Head, &[&signed], &head.signature).is_err()
+            || peer
+                .verify(Context::Head, &slices(&head_parts(head)), &head.signature)
+                .is_err()
         {
             return Err(HandleError::Forged("head"));
         }
-        if self.store.end_accepted_join(&peer)? {
+        if head.epoch_id != group.epoch_id {
+            tracing::warn!(group = ?group.id, "a member stands in another epoch");
+            return Ok(());
+        }
+        if group.unconfirmed {
+            self.store.end_welcome(&group.id)?;
+        }
+        // Both are in this group: nobody needs a KeyPackage for another.
+        self.end_offer(&peer)?;
+        if let Some(join) = self.store.accepted_join(&peer)? {
+            self.note_card_seen(&peer, &join.done)?;
+            self.store.end_accepted_join(&peer)?;
             // Its first Head confirms the Welcome: only now it is sure that both are contacts.
-            let name = self
-                .store
-                .contact(&peer)?
-                .map(|contact| contact.name)
-                .unwrap_or_default();
-            self.event(Event::Joined {
-                peer,
-                name,
-                verified: true,
-            });
+            self.end_pending_join(&peer)?;
+            self.publish_directory()?;
+            let settles = Settles {
+                invite: !join.by_link,
+                join: self.crossed.remove(&peer),
+            };
+            if let Some(contact) = self.store.contact(&peer)? {
+                self.event(Event::Joined {
+                    peer,
+                    name: contact.name,
+                    verified: contact.trust.is_verified(),
+                    settles,
+                });
+            }
         }
         let own = MemberId::from(&self.identity.peer_id());
         let have = head
@@ -243,12 +301,24 @@ impl Engine {
             .iter()
             .find(|one| one.member == own && one.stream == group.stream);
         let have = have.map(|one| one.ranges.clone()).unwrap_or_default();
-        if !self.acknowledged(session, &group, &head.member, &have)? {
+        let opened = head.opened.iter().filter(|(member, _)| *member == own);
+        let opened = opened.map(|(_, count)| *count).max().unwrap_or(0);
+        if opened > self.store.sealed(&group.id)? {
+            // Keys were used, for repairs, that this database would use again.
+            return self.rolled_back(session, &group);
+        }
+        if !self.acknowledged(session, &group, &peer, &have)? {
             return Ok(());
         }
         // Only the first Head of a link begins a flow: a later one must not make us send everything again.
-        self.session(session)?.flows.entry(group.id).or_default();
-        self.pump(&group, &head.member, &peer)
+        if let Entry::Vacant(flow) = self.session(session)?.flows.entry(group.id) {
+            flow.insert(Flow {
+                has: have,
+                ..Flow::default()
+            });
+            self.resume_gaps(session, &group.id, &head.member, now)?;
+        }
+        self.pump(&group, &peer)
     }
 
     /// Says where we stand in a group.
@@ -268,68 +338,20 @@ impl Engine {
             epoch: group.epoch,
             member: own,
             streams,
+            opened: self.store.opened(&group.id)?,
             signature: [0; 64],
         };
-        head.signature = self.identity.sign(Context::Head, &[&head_bytes(&head)]);
+        head.signature = self.identity.sign(Context::Head, &slices(&head_parts(&head)));
         self.post(session, &Frame::Head(head));
         Ok(())
     }
 
-    /// Acknowledges what the batch stored, one statement per stream: called right before the commit.
-    pub(super) fn push_acks(&mut self) -> Result<(), StoreError> {
-        let own = MemberId::from(&self.identity.peer_id());
-        for due in std::mem::take(&mut self.acks_due) {
-            if !self.sessions.contains_key(&due.session) {
-                continue;
-            }
-            let ranges = self.store.seen(&due.group, &due.member, &due.stream)?.truncated();
-            let stream = StreamRanges {
-                member: due.member,
-                stream: due.stream,
-                ranges,
-            };
-            let signature = self
-                .identity
-                .sign(Context::AppAck, &[&ack_bytes(&due.group, &own, &stream)]);
-            self.post(
-                due.session,
-                &Frame::AppAck(AppAck {
-                    group: due.group,
-                    member: own,
-                    stream,
-                    signature,
-                }),
-            );
-        }
-        Ok(())
-    }
-
-    /// Notes what a member has of our stream. `false`: it has what this database never sent, so this database is
-    /// an older copy; nothing is believed, and nothing more is sent to the member on this link.
-    fn acknowledged(
+    /// The group a frame is about, if the peer of its link is a member, and that peer.
+    pub(super) fn group_with(
         &mut self,
         session: SessionId,
-        group: &GroupRow,
-        member: &MemberId,
-        ranges: &Ranges,
-    ) -> Result<bool, HandleError> {
-        if ranges.last() >= self.store.first_unsent(group)? {
-            tracing::error!(group = ?group.id, "a member knows messages of ours that this database never sent");
-            self.session(session)?.flows.remove(&group.id);
-            self.event(Event::RolledBack { chat: group.chat });
-            return Ok(false);
-        }
-        for (id, delivered) in self.store.acknowledge(&group.id, member, ranges)? {
-            self.event(Event::Progress { id, delivered });
-        }
-        if let Some(flow) = self.session(session)?.flows.get_mut(&group.id) {
-            flow.in_flight.retain(|seq, _| !ranges.contains(*seq));
-        }
-        Ok(true)
-    }
-
-    /// The group a frame is about, if the peer of its link is a member, and that peer.
-    fn group_with(&mut self, session: SessionId, id: &GroupId) -> Result<(GroupRow, PeerId), HandleError> {
+        id: &GroupId,
+    ) -> Result<(GroupRow, PeerId), HandleError> {
         let peer = self.session(session)?.peer;
         let group = self.store.group(id)?.ok_or(HandleError::UnknownGroup)?;
         self.store
@@ -347,38 +369,8 @@ impl Engine {
             .filter(|(_, peer)| *peer != own)
             .collect())
     }
-
-    fn new_message_id(&mut self, now: Now) -> MessageId {
-        let mut random = [0; 10];
-        self.rng.fill_bytes(&mut random);
-        MessageId::new(now.unix_ms, random)
-    }
 }
 
-/// What an AppAck's signature covers, unambiguous by fixed lengths and counts.
-fn ack_bytes(group: &GroupId, member: &MemberId, stream: &StreamRanges) -> Vec<u8> {
-    [&group.0[..], &member.0, &stream_bytes(stream)].concat()
-}
-
-/// What a Head's signature covers.
-fn head_bytes(head: &Head) -> Vec<u8> {
-    let streams = head.streams.iter().flat_map(stream_bytes);
-    [&head.group.0[..], &head.epoch_id.0, &head.member.0]
-        .concat()
-        .into_iter()
-        .chain(streams)
-        .collect()
-}
-
-/// `member 16 | stream 8 | count 8 | ranges`.
-fn stream_bytes(stream: &StreamRanges) -> Vec<u8> {
-    let ranges = stream.ranges.to_bytes();
-    let count = u64::try_from(stream.ranges.as_slice().len()).unwrap_or(u64::MAX);
-    [
-        &stream.member.0[..],
-        &stream.stream.0,
-        &count.to_be_bytes(),
-        &ranges,
-    ]
-    .concat()
+fn slices(parts: &[Vec<u8>]) -> Vec<&[u8]> {
+    parts.iter().map(Vec::as_slice).collect()
 }

@@ -73,6 +73,8 @@ pub enum Input {
     },
     /// Time went by (see `Output::WakeAt`).
     Tick,
+    /// The links are going to end by the driver's will; answered by `Output::Settled`.
+    Ending,
 }
 
 impl std::fmt::Debug for Input {
@@ -86,6 +88,7 @@ impl std::fmt::Debug for Input {
             Self::DialFailed { peer } => write!(f, "DialFailed({peer:?})"),
             Self::Advert { peer, nameplate } => write!(f, "Advert({peer:?}, {nameplate:?})"),
             Self::Tick => f.write_str("Tick"),
+            Self::Ending => f.write_str("Ending"),
         }
     }
 }

@@ -1,22 +1,21 @@
 //! The inviter's side of a pairing by code: reply, judge the proof, accept the one request.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::{
-    Engine, Event, Failure, HandleError, Output, Reply, SessionId,
+    Engine, Event, Failure, HandleError, Output, Reply, SessionId, Settles,
     session::{Pairing, REQUEST_BUDGET, Session},
 };
 use crate::{
     card::{Card, UnverifiedCard},
-    group,
-    id::{GroupId, MemberId, PeerId, StreamId},
+    contact::Trust,
+    id::PeerId,
     invite::{self, Code, Ends, Nameplate},
-    name,
-    store::{GroupRow, StoreError},
+    store::StoreError,
     time::Now,
-    wire::{ContactRequest, Frame, PairDone, PairStart, Refusal, Role},
+    wire::{ContactAccept, ContactRequest, Frame, PairStart, Refusal, Role},
 };
 
 /// Wrong proofs that close an invite.
@@ -40,12 +39,26 @@ impl Engine {
             return Err(Failure::InviteOpen.into());
         }
         let code = Code::generate(nameplate, &mut self.rng);
+        self.reopen_invite(code, GUESSES, lifetime, now)
+    }
+
+    /// The same for a code that was told already.
+    pub(super) fn reopen_invite(
+        &mut self,
+        code: Code,
+        guesses_left: u8,
+        lifetime: Duration,
+        now: Now,
+    ) -> Result<Reply, HandleError> {
+        if self.invite.is_some() {
+            return Err(Failure::InviteOpen.into());
+        }
         let reply = Reply::Invited(code.clone());
         let expires = now.monotonic.saturating_add(lifetime);
         self.invite = Some(OpenInvite {
             code,
             expires,
-            guesses_left: GUESSES,
+            guesses_left: guesses_left.clamp(1, GUESSES),
         });
         self.publish_directory()?;
         self.outputs.push(Output::WakeAt(expires));
@@ -75,10 +88,14 @@ impl Engine {
         now: Now,
     ) -> Result<(), HandleError> {
         let own = self.identity.peer_id();
+        let (nameplate, spake) = match start {
+            PairStart::Code { nameplate, spake } => (*nameplate, spake),
+            PairStart::Link(link) => return self.link_start(id, *link, now),
+        };
         let Some(invite) = self
             .invite
             .as_ref()
-            .filter(|invite| invite.code.nameplate() == start.nameplate)
+            .filter(|invite| invite.code.nameplate() == nameplate)
         else {
             self.refuse(id, Refusal::NoInvite, now);
             return Ok(());
@@ -93,7 +110,7 @@ impl Engine {
             joiner: session.peer,
             channel: session.channel,
         };
-        let (inviter, spake) = invite::Inviter::reply(&invite.code, ends, &start.spake, &mut self.rng)
+        let (inviter, spake) = invite::Inviter::reply(&invite.code, ends, spake, &mut self.rng)
             .map_err(|_| HandleError::Forged("SPAKE2 message"))?;
         session.pairing = Pairing::Inviter(inviter);
         self.post(id, &Frame::PairReply { spake });
@@ -155,107 +172,58 @@ impl Engine {
             // It lost our answer; greeting it on this link has sent it again.
             return Ok(());
         }
-        // Who is a contact already may ask again only if the first Welcome was never used.
-        let settled = accepted.is_none() && self.store.contact(&peer)?.is_some();
-        if !self.session(id)?.proved || settled || self.invite.is_none() {
+        if !self.session(id)?.proved || self.invite.is_none() {
             self.refuse(id, Refusal::Used, now);
             return Ok(());
         }
-        let done = self.accept(&peer, request, now)?.encode();
-        self.store.put_accepted_join(&peer, &hash, &done)?;
-        let session = self.session(id)?;
-        session.role = Role::Contact;
-        session.proved = false;
+        // Who is a contact already may come again: its state may be lost, or it was introduced by a link only.
+        let done = self.accept(&peer, request, Trust::Code, now)?.encode();
+        self.store.put_accepted_join(&peer, &hash, &done, false)?;
+        self.session(id)?.proved = false;
         self.close_invite(Refusal::Used, now)?;
-        self.greet(id, peer)
+        if self
+            .store
+            .contact(&peer)?
+            .is_some_and(|contact| contact.is_live())
+        {
+            self.session(id)?.role = Role::Contact;
+            return self.greet(id, peer, now);
+        }
+        let name = self.store.own_name()?;
+        self.post(id, &Frame::ContactKept { name });
+        self.drop_session(id, now);
+        Ok(())
     }
 
     /// Makes the contact and the group of two, and the answer that brings the joiner into it.
-    fn accept(&mut self, peer: &PeerId, request: &ContactRequest, now: Now) -> Result<Frame, HandleError> {
+    pub(super) fn accept(
+        &mut self,
+        peer: &PeerId,
+        request: &ContactRequest,
+        trust: Trust,
+        now: Now,
+    ) -> Result<Frame, HandleError> {
         let card = request.card.verify(peer, &self.identity.peer_id())?;
-        self.add_contact(&card, &request.card, &request.name, now)?;
-        self.end_pending_join(peer)?;
+        let met = self.meet(&card, &request.card, &request.name, trust, now)?;
         self.end_join_with(peer);
-        let mut random = [0; GroupId::LEN];
-        self.rng.fill_bytes(&mut random);
-        let group_id = GroupId(random);
-        let provider = self.store.provider();
+        if met.held {
+            let settles = Settles {
+                invite: trust == Trust::Code,
+                join: self.crossed.remove(peer),
+            };
+            let (peer, name) = (*peer, met.name);
+            self.event(Event::Held { peer, name, settles });
+        }
+        self.store.delete_request(peer)?;
         let package = request.key_packages.first().ok_or(HandleError::Rights)?;
-        let package = group::read_key_package(&provider, package, peer)?;
-        let created = group::create(&provider, &self.identity, group_id, &[package])?;
-        let epoch_id = group::epoch_id(&provider, &created.group)?;
-        let epoch = created.group.epoch().as_u64();
-        self.add_group(group_id, epoch_id, epoch, peer)?;
-        self.keep_group(group_id, created.group);
-
-        Ok(Frame::PairDone(PairDone {
+        let (group, commit, welcome) = self.create_group(peer, package)?;
+        Ok(Frame::ContactAccept(ContactAccept {
             name: self.store.own_name()?,
             card: self.own_card(peer)?,
-            group: group_id,
-            commit: created.commit,
-            welcome: created.welcome,
+            group,
+            commit,
+            welcome,
         }))
-    }
-
-    /// Stores a contact under the name it gave, or a free one beside it; who is a contact already keeps the name.
-    pub(super) fn add_contact(
-        &self,
-        card: &Card,
-        signed: &UnverifiedCard,
-        wanted: &str,
-        now: Now,
-    ) -> Result<String, HandleError> {
-        if let Some(known) = self.store.contact(&card.member)? {
-            self.store.update_card(card, signed)?;
-            return Ok(known.name);
-        }
-        let short = card.member.short();
-        let wanted = name::validate(wanted).unwrap_or_else(|_| short.clone());
-        let mut name = wanted.clone();
-        let mut namesakes = 0u64;
-        while self.store.name_taken(&name)? {
-            name = match namesakes {
-                0 => format!("{} {short}", truncated(&wanted, 48)),
-                _ => format!("{} {short} {namesakes}", truncated(&wanted, 32)),
-            };
-            namesakes = namesakes.saturating_add(1);
-        }
-        self.store.add_contact(&name, card, signed, now.unix_ms)?;
-        Ok(name)
-    }
-
-    /// Stores the group of a conversation of two, with a fresh stream of our own.
-    pub(super) fn add_group(
-        &mut self,
-        id: GroupId,
-        epoch_id: crate::id::EpochId,
-        epoch: u64,
-        peer: &PeerId,
-    ) -> Result<(), HandleError> {
-        let mut stream = [0; StreamId::LEN];
-        self.rng.fill_bytes(&mut stream);
-        let chat = self.store.direct_chat(peer)?;
-        let mut row = GroupRow {
-            id,
-            chat,
-            epoch_id,
-            epoch,
-            stream: StreamId(stream),
-            next_seq: 1,
-        };
-        if let Some(old) = self.store.group_of_chat(chat)? {
-            // Nobody ever joined it: its stream and what waits in it go over to the new group.
-            (row.stream, row.next_seq) = (old.stream, old.next_seq);
-            let state = self.take_group(&old.id)?;
-            group::delete(&self.store.provider(), state)?;
-            self.store.replace_group(&old.id, &id)?;
-        }
-        let members: BTreeSet<PeerId> = [*peer, self.identity.peer_id()].into();
-        let members = members
-            .into_iter()
-            .map(|peer| (MemberId::from(&peer), peer))
-            .collect::<Vec<_>>();
-        Ok(self.store.add_group(&row, &members)?)
     }
 
     /// Our card for one contact.
@@ -265,7 +233,7 @@ impl Engine {
         let card = Card {
             member: own,
             audience: *audience,
-            version: 1,
+            version: self.store.own_card_version()?,
             endpoint: own,
             lan_key,
         };
@@ -273,18 +241,8 @@ impl Engine {
     }
 
     /// Says no and ends the link.
-    fn refuse(&mut self, id: SessionId, refusal: Refusal, now: Now) {
+    pub(super) fn refuse(&mut self, id: SessionId, refusal: Refusal, now: Now) {
         self.post(id, &Frame::PairRefused(refusal));
         self.drop_session(id, now);
     }
-}
-
-/// The longest prefix of whole characters within so many bytes.
-fn truncated(text: &str, bytes: usize) -> &str {
-    let end = text
-        .char_indices()
-        .map(|(at, c)| at.saturating_add(c.len_utf8()))
-        .take_while(|end| *end <= bytes)
-        .last();
-    end.and_then(|end| text.get(..end)).unwrap_or_default()
 }

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use sha2::{Digest, Sha256};
+
 use super::{
-    Engine, Event, HandleError, Output, SessionId,
+    Engine, Event, HandleError, Output, SessionId, Settles,
     search::{Attempt, Ended},
     session::{ANSWER_BUDGET, Pairing, STRANGER_BUDGET},
 };
 use crate::{
-    group,
-    id::PeerId,
+    contact::Trust,
+    group::{self, WelcomeError},
+    id::{GroupId, PeerId},
     invite::{self, Ends},
     time::Now,
-    wire::{ContactRequest, Frame, PairDone, PairStart, Refusal, Role},
+    wire::{ContactAccept, ContactRequest, Frame, PairStart, Refusal, Role},
 };
 
 /// How long an unanswered request is repeated, in milliseconds.
@@ -48,7 +51,7 @@ impl Engine {
             session: id,
             bytes: Some(budget),
         });
-        self.post(id, &Frame::PairStart(PairStart { nameplate, spake }));
+        self.post(id, &Frame::PairStart(PairStart::Code { nameplate, spake }));
     }
 
     /// Step 2: the inviter's message; we prove first.
@@ -56,7 +59,13 @@ impl Engine {
         let session = self.session(id)?;
         let joiner = match std::mem::take(&mut session.pairing) {
             Pairing::Joiner(joiner) => joiner,
-            other @ (Pairing::Idle | Pairing::Inviter(_) | Pairing::JoinerProved(_)) => {
+            Pairing::LinkJoiner => return self.link_reply(id, spake, now),
+            other @ (Pairing::Idle
+            | Pairing::Inviter(_)
+            | Pairing::JoinerProved(_)
+            | Pairing::LinkInviter(_)
+            | Pairing::LinkProved(_)
+            | Pairing::LinkJoinerProved) => {
                 session.pairing = other;
                 return Err(HandleError::Stale);
             }
@@ -83,7 +92,9 @@ impl Engine {
                     Ok(())
                 }
             },
-            other @ (Pairing::Idle | Pairing::Joiner(_)) => {
+            Pairing::LinkInviter(link) => self.judge_link_proof(id, link, mac, now),
+            Pairing::LinkJoinerProved => self.judge_inviters_proof(id, mac, now),
+            other @ (Pairing::Idle | Pairing::Joiner(_) | Pairing::LinkProved(_) | Pairing::LinkJoiner) => {
                 session.pairing = other;
                 Err(HandleError::Stale)
             }
@@ -100,6 +111,7 @@ impl Engine {
             name: self.store.own_name()?,
             card: self.own_card(&peer)?,
             key_packages: vec![package],
+            proof: None,
         })
         .encode();
         self.end_pending_join(&peer)?;
@@ -123,10 +135,18 @@ impl Engine {
     }
 
     /// Step 6: the inviter made the contact; enter the group of two.
-    pub(super) fn pair_done(&mut self, id: SessionId, done: &PairDone, now: Now) -> Result<(), HandleError> {
+    pub(super) fn contact_accept(
+        &mut self,
+        id: SessionId,
+        done: &ContactAccept,
+        now: Now,
+    ) -> Result<(), HandleError> {
         let peer = self.session(id)?.peer;
-        if self.session(id)?.role == Role::Contact {
+        let Some(pending) = self.store.pending_join(&peer)? else {
             // The inviter did not see our Head yet; the one sent on this link answers.
+            return Ok(());
+        };
+        if self.keeps_crossed(&peer, &done.group)? {
             return Ok(());
         }
         let own = self.identity.peer_id();
@@ -136,22 +156,54 @@ impl Engine {
         }
         let members: BTreeSet<PeerId> = [peer, own].into();
         let provider = self.store.provider();
-        let group = group::join(&provider, &done.welcome, &done.group, &peer, &members)?;
+        let group = match group::join(&provider, &done.welcome, &done.group, &peer, &members) {
+            Ok(group) => group,
+            // For a KeyPackage of before: the answer to what we asked since is on its way, or never comes.
+            Err(WelcomeError::Invalid) => return Err(HandleError::Stale),
+            Err(error) => return Err(error.into()),
+        };
         let (epoch_id, epoch) = (group::epoch_id(&provider, &group)?, group.epoch().as_u64());
-        let name = self.add_contact(&card, &done.card, &done.name, now)?;
+        let trust = if pending.by_link { Trust::Link } else { Trust::Code };
+        let met = self.meet(&card, &done.card, &done.name, trust, now)?;
         self.add_group(done.group, epoch_id, epoch, &peer)?;
+        // It answers our request, and so it has the card in that.
+        self.note_card_seen(&peer, &pending.request)?;
         self.end_pending_join(&peer)?;
+        self.store.delete_request(&peer)?;
+        let crossed = self.store.accepted_join(&peer)?;
+        self.store.end_accepted_join(&peer)?;
         self.keep_group(done.group, group);
         self.session(id)?.pairing = Pairing::Idle;
-        self.joining = None;
+        let found = self.joining.take_if(|joining| joining.asked == Some(peer));
+        let settles = Settles {
+            invite: crossed.is_some_and(|join| !join.by_link),
+            join: found.is_some() | self.crossed.remove(&peer),
+        };
+        self.link_joining.take_if(|joining| joining.inviter() == peer);
         self.publish_directory()?;
+        let name = met.name;
+        if met.held {
+            self.event(Event::Held { peer, name, settles });
+            self.drop_session(id, now);
+            return Ok(());
+        }
         self.event(Event::Joined {
             peer,
             name,
-            verified: true,
+            verified: trust.is_verified(),
+            settles,
         });
         self.session(id)?.role = Role::Contact;
-        self.greet(id, peer)
+        self.greet(id, peer, now)
+    }
+
+    /// Two invites crossed: each made a group for the other. The one with the smaller hash stays, on both sides.
+    fn keeps_crossed(&self, peer: &PeerId, other: &GroupId) -> Result<bool, HandleError> {
+        if self.store.accepted_join(peer)?.is_none() {
+            return Ok(false);
+        }
+        let own = self.store.direct_group(peer)?;
+        Ok(own.is_some_and(|own| own.id == *other || Sha256::digest(own.id.0) < Sha256::digest(other.0)))
     }
 
     pub(super) fn pair_refused(
@@ -162,9 +214,14 @@ impl Engine {
     ) -> Result<(), HandleError> {
         let session = self.session(id)?;
         let peer = session.peer;
-        if session.role == Role::Contact {
+        let by_code = matches!(session.pairing, Pairing::Joiner(_) | Pairing::JoinerProved(_));
+        if session.role == Role::Contact && !by_code {
             return Err(HandleError::Stale);
         }
+        if !by_code && self.has_link_of(&peer)? {
+            return self.link_refused(id, peer, refusal, now);
+        }
+        let session = self.session(id)?;
         if session.role == Role::Pending && matches!(session.pairing, Pairing::Idle) {
             // Our request is dead; the role is lowered so that nobody redials for it.
             session.role = Role::Stranger;

@@ -1,9 +1,13 @@
 //! What the engine wants done. Outputs exist only after their transaction is on disk.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     card::LanKey,
+    delivery::Delivery,
     engine::{CommandId, Failure, Purpose, Reply, SessionId},
     id::{MessageId, PeerId},
     invite::{JoinFailure, Nameplate},
@@ -52,6 +56,8 @@ pub enum Output {
     Event(Event),
     /// `Input::Tick` is wanted at this reading of the monotonic clock (or at once, when it has passed).
     WakeAt(Duration),
+    /// Follows `Input::Ending`: what was still owed to peers was among the outputs before.
+    Settled,
 }
 
 impl std::fmt::Debug for Output {
@@ -66,6 +72,7 @@ impl std::fmt::Debug for Output {
             Self::Reply { id, .. } => write!(f, "Reply({id:?})"),
             Self::Event(event) => write!(f, "Event({event:?})"),
             Self::WakeAt(at) => write!(f, "WakeAt({at:?})"),
+            Self::Settled => f.write_str("Settled"),
         }
     }
 }
@@ -77,10 +84,48 @@ pub struct Directory {
     pub own_lan_key: LanKey,
     /// Who may connect, and by which key their mDNS token is recognised (`None` until their card came).
     pub known: BTreeMap<PeerId, Option<LanKey>>,
+    /// Those of `known` whose request to be a contact waits for the user: they may say little.
+    pub requesters: BTreeSet<PeerId>,
     /// While an invite is open: what to advertise. Strangers may connect.
     pub inviting: Option<Nameplate>,
+    /// Keys of the links to advertise, those that are open first. While there is one, strangers may connect.
+    pub links: Vec<LanKey>,
     /// While a join is looking for its inviter.
     pub looking_for: Option<Nameplate>,
+    /// Inviters (all of them in `known`) who are recognised by the key of a link of theirs, and dialled to pair.
+    pub looking_for_links: BTreeMap<PeerId, LanKey>,
+    /// The user waits for a join: look again and again.
+    pub joining: bool,
+}
+
+impl Directory {
+    /// Of a profile that knows nobody and waits for nobody.
+    pub fn new(own_lan_key: LanKey) -> Self {
+        Self {
+            own_lan_key,
+            known: BTreeMap::new(),
+            requesters: BTreeSet::new(),
+            inviting: None,
+            links: Vec::new(),
+            looking_for: None,
+            looking_for_links: BTreeMap::new(),
+            joining: false,
+        }
+    }
+
+    /// Whether somebody whom nobody knows may connect.
+    pub fn admits_strangers(&self) -> bool {
+        self.inviting.is_some() || !self.links.is_empty()
+    }
+}
+
+/// Which waits of the user a meeting is the end of: several may go on at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settles {
+    /// The open invite by code was used.
+    pub invite: bool,
+    /// The search for the inviter of a code found whom it looked for.
+    pub join: bool,
 }
 
 /// Something that happened, in the order of the transactions. A wake-up, not the truth: the store is.
@@ -95,6 +140,8 @@ pub enum Event {
         name: String,
         /// Both keys were verified by a code.
         verified: bool,
+        /// What it is the end of.
+        settles: Settles,
     },
     /// A join ended without a contact.
     JoinFailed(JoinFailure),
@@ -108,6 +155,47 @@ pub enum Event {
     /// The engine was lost and opened again by its driver, who says so: open invites and joins are gone, all
     /// links are down, what was stored is there.
     Reopened,
+    /// Somebody asks to be a contact, by a link: the user decides.
+    Request {
+        /// Who.
+        peer: PeerId,
+        /// Their display name (hostile text, valid by `name::validate`).
+        name: String,
+    },
+    /// More requests came than are kept: the oldest was dropped.
+    RequestDropped {
+        /// Who.
+        peer: PeerId,
+        /// Their display name (hostile text, valid by `name::validate`).
+        name: String,
+    },
+    /// A join by link: the inviter has our request on its disk, and decides.
+    Asked {
+        /// Who.
+        peer: PeerId,
+        /// Their display name (hostile text, valid by `name::validate`).
+        name: String,
+        /// What it is the end of.
+        settles: Settles,
+    },
+    /// A person who was asked by link to be a contact said no.
+    Declined {
+        /// Who.
+        peer: PeerId,
+        /// Their display name, or short id where it never came.
+        name: String,
+    },
+    /// Somebody new calls himself like a contact: nothing is shown or sent until the user has decided.
+    Held {
+        /// Who.
+        peer: PeerId,
+        /// As they are shown: `ben (new key)`.
+        name: String,
+        /// What it is the end of.
+        settles: Settles,
+    },
+    /// What is known about a person changed: name, trust, blocked, removed, replaced.
+    Contact(PeerId),
     /// A message was stored, own or another's.
     Message {
         /// Its row; rows ascend in the order of arrival.
@@ -117,8 +205,16 @@ pub enum Event {
     Progress {
         /// Which message.
         id: MessageId,
-        /// All recipients have it now.
-        delivered: bool,
+        /// How far it got: the least advanced of its recipients.
+        state: Delivery,
+    },
+    /// Messages of a contact are missing between those that came, for a minute now. They are asked for; when one
+    /// comes after all, its row says that it is late. Each gap is told once.
+    Missing {
+        /// Row of the chat.
+        chat: i64,
+        /// How many.
+        count: u64,
     },
     /// A contact proved that this database is an older copy of itself: nothing more is sent in this chat.
     RolledBack {

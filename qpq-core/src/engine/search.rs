@@ -25,8 +25,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const REDIAL: Duration = Duration::from_secs(1);
 /// How often, before the join is given up.
 const REDIALS: u8 = 10;
-/// How long a join waits for somebody else of its nameplate where the one it found is a contact already.
-const CONTACT_GRACE: Duration = Duration::from_secs(2);
+/// How long a join waits for somebody else of its nameplate where the one it found may not be talked with.
+const BARRED_GRACE: Duration = Duration::from_secs(2);
 
 /// A code that is being looked for.
 pub(super) struct Joining {
@@ -44,6 +44,11 @@ pub(super) struct Joining {
 }
 
 impl Joining {
+    /// Whether this peer is one of those who may know the code.
+    pub(super) fn tries(&self, peer: &PeerId) -> bool {
+        self.candidates.contains_key(peer)
+    }
+
     pub(super) fn note(&mut self, peer: PeerId, attempt: Attempt, now: Now) {
         self.candidates.insert(
             peer,
@@ -112,7 +117,7 @@ pub(super) enum Ended {
 
 impl Engine {
     pub(super) fn start_join(&mut self, code: Code) -> Result<Reply, HandleError> {
-        if self.joining.is_some() {
+        if self.joining.is_some() || self.link_joining.is_some() {
             return Err(Failure::JoinRunning.into());
         }
         self.joining = Some(Joining {
@@ -130,6 +135,7 @@ impl Engine {
 
     /// Stops looking, proving and asking. What the inviter may have accepted meanwhile is never confirmed.
     pub(super) fn cancel_join(&mut self, now: Now) -> Result<Reply, HandleError> {
+        self.cancel_link_join(now);
         let asked = self.joining.take().and_then(|joining| joining.asked);
         if let Some(peer) = asked {
             self.end_pending_join(&peer)?;
@@ -152,14 +158,19 @@ impl Engine {
 
     /// A contact was made the other way round: the join that was after the same peer is over.
     pub(super) fn end_join_with(&mut self, peer: &PeerId) {
-        self.joining
-            .take_if(|joining| joining.candidates.contains_key(peer));
+        self.link_joining.take_if(|joining| joining.inviter() == *peer);
+        if self.joining.take_if(|joining| joining.tries(peer)).is_some() {
+            self.crossed.insert(*peer);
+        }
     }
 
     /// Somebody claims the nameplate. Whoever it is, the code decides.
     pub(super) fn advert(&mut self, peer: PeerId, nameplate: Nameplate, now: Now) -> Result<(), HandleError> {
         let own = peer == self.identity.peer_id();
-        let contact = self.store.contact(&peer)?.is_some();
+        let barred = self
+            .store
+            .contact(&peer)?
+            .is_some_and(|contact| contact.is_barred());
         let Some(joining) = self
             .joining
             .as_mut()
@@ -167,13 +178,11 @@ impl Engine {
         else {
             return Ok(());
         };
-        if contact {
+        if barred {
             // Anybody can say so: it ends the join only when nobody else turns up.
-            let at = now.monotonic.saturating_add(CONTACT_GRACE);
-            joining
-                .fails
-                .get_or_insert((at, JoinFailure::AlreadyContact(peer)));
-            self.wake_in(CONTACT_GRACE, now);
+            let at = now.monotonic.saturating_add(BARRED_GRACE);
+            joining.fails.get_or_insert((at, JoinFailure::Barred(peer)));
+            self.wake_in(BARRED_GRACE, now);
         } else if !own {
             let room = joining.candidates.len() < CANDIDATES;
             match joining.candidates.get_mut(&peer) {

@@ -1,10 +1,14 @@
 //! The links of the moment: who is at the other end, what they may say, what is under way to them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{Engine, Event, HandleError, Output, Purpose, SessionId, search};
 use crate::{
-    id::{GroupId, MemberId, PeerId, StreamId},
+    delivery::Ranges,
+    id::{GroupId, LinkId, MemberId, PeerId, StreamId},
     invite::{self, ChannelBinding},
     time::Now,
     wire::Role,
@@ -27,9 +31,15 @@ pub(super) struct Session {
     pub(super) proved: bool,
     pub(super) pairing: Pairing,
     pub(super) flows: BTreeMap<GroupId, Flow>,
+    /// Groups that the peer was told we have no state of.
+    pub(super) told: BTreeSet<GroupId>,
+    /// How often the peer made us replace a group.
+    pub(super) replaced: u8,
+    /// The peer says to know messages of ours that our database never sent.
+    pub(super) rolled_back: bool,
 }
 
-/// Where a pairing by code stands on a link.
+/// Where a pairing stands on a connection.
 #[derive(Debug, Default)]
 pub(super) enum Pairing {
     /// None is going on.
@@ -41,6 +51,14 @@ pub(super) enum Pairing {
     Joiner(Box<invite::Joiner>),
     /// We are the joiner and wait for the inviter's proof.
     JoinerProved(invite::JoinerWaiting),
+    /// By link: we are the inviter and wait for the joiner's proof.
+    LinkInviter(LinkId),
+    /// By link: the joiner proved to know it, and may send its request.
+    LinkProved(LinkId),
+    /// By link: we are the joiner and wait for the inviter to know the link.
+    LinkJoiner,
+    /// By link: we are the joiner and wait for the inviter's proof.
+    LinkJoinerProved,
 }
 
 /// Messages of one group on their way to the member at the other end. There is one from the moment when the
@@ -51,11 +69,19 @@ pub(super) struct Flow {
     pub(super) sent_to: u64,
     /// Sent and not acknowledged: number and frame length.
     pub(super) in_flight: BTreeMap<u64, usize>,
+    /// Encrypted once more because the member asked, and not acknowledged.
+    pub(super) repairing: BTreeSet<u64>,
+    /// When a Want was answered last, by the monotonic clock.
+    pub(super) repaired_at: Option<Duration>,
+    /// So long no other Want is answered after that.
+    pub(super) repair_wait: Duration,
+    /// What the member said on this link to have.
+    pub(super) has: Ranges,
 }
 
-/// An acknowledgement owed at the end of the batch.
+/// Where messages come from: a stream of a group's member, on one link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct AckDue {
+pub(super) struct Source {
     pub(super) session: SessionId,
     pub(super) group: GroupId,
     pub(super) member: MemberId,
@@ -71,6 +97,9 @@ impl Session {
             proved: false,
             pairing: Pairing::Idle,
             flows: BTreeMap::new(),
+            told: BTreeSet::new(),
+            replaced: 0,
+            rolled_back: false,
         }
     }
 }
@@ -92,22 +121,30 @@ impl Engine {
             .into_iter()
             .find(|(asked, _)| *asked == peer);
         let pairing = purpose == Purpose::Pair;
-        let at_our_invite = pairing && !dialed && self.invite.is_some();
-        session.role = match (self.store.contact(&peer)?, &pending) {
-            (Some(_), _) => Role::Contact,
+        let at_our_invite = pairing && !dialed && self.is_inviting()?;
+        let by_link = pairing && dialed && self.joins_by_link(&peer)?;
+        let contact = self.store.contact(&peer)?;
+        let requests = self.store.request(&peer)?.is_some();
+        session.role = match (&contact, &pending) {
+            (Some(contact), _) if contact.is_live() => Role::Contact,
             // It joins us now, whatever we asked of it before.
-            (None, Some(_)) if !at_our_invite => Role::Pending,
-            (None, _) => Role::Stranger,
+            (_, Some(_)) if !at_our_invite => Role::Pending,
+            (_, _) if requests => Role::Requester,
+            (_, _) => Role::Stranger,
         };
         let role = session.role;
         self.replace_link(&peer, id, now);
         self.sessions.insert(id, session);
         match (role, pending) {
-            // It does not know us as a contact, or it would not ask to pair: it lost our answer.
+            _ if contact.is_some_and(|contact| contact.is_barred()) => self.drop_session(id, now),
+            // It lost its state or our answer, or it wants to be verified: greeted when that is done.
             (Role::Contact, _) if at_our_invite => {}
-            (Role::Contact, _) => self.greet(id, peer)?,
-            (_, _) if pairing && dialed => self.begin_pairing(id, now),
+            (_, _) if by_link => self.begin_link(id, peer)?,
+            (_, _) if pairing && dialed && self.joining.is_some() => self.begin_pairing(id, now),
+            (Role::Contact, _) => self.greet(id, peer, now)?,
+            (_, _) if pairing && dialed => self.drop_session(id, now),
             (_, _) if at_our_invite => {}
+            (Role::Requester, _) => self.admit_requester(id, &peer, now)?,
             (_, Some((_, request))) => {
                 self.outputs.push(Output::ReadBudget {
                     session: id,
@@ -129,14 +166,15 @@ impl Engine {
             return;
         };
         self.outputs.push(Output::Close { session: old });
-        let role = self.sessions.remove(&old).map(|session| session.role);
+        let role = self.forget_session(old).map(|session| session.role);
         if matches!(role, Some(Role::Stranger | Role::Proven)) {
             self.attempt_ended(peer, search::Ended::LinkLost, now);
         }
     }
 
     /// First words to a contact: what an interrupted pairing still owes, then where we stand in each group.
-    pub(super) fn greet(&mut self, id: SessionId, peer: PeerId) -> Result<(), HandleError> {
+    pub(super) fn greet(&mut self, id: SessionId, peer: PeerId, now: Now) -> Result<(), HandleError> {
+        self.store.set_last_seen(&peer, now.unix_ms)?;
         self.outputs.push(Output::ReadBudget {
             session: id,
             bytes: None,
@@ -147,25 +185,48 @@ impl Engine {
                 frame: join.done,
             });
         }
-        for group in self.store.groups_with(&peer)? {
-            self.send_head(id, &group)?;
-        }
+        self.send_card(id, &peer)?;
+        self.greet_groups(id, &peer)?;
         self.event(Event::Online(peer));
         Ok(())
     }
 
     pub(super) fn disconnected(&mut self, id: SessionId, now: Now) {
-        let Some(session) = self.sessions.remove(&id) else {
+        let Some(session) = self.forget_session(id) else {
             return;
         };
         if self.links.get(&session.peer) == Some(&id) {
             self.links.remove(&session.peer);
         }
         match session.role {
-            Role::Contact => self.event(Event::Offline(session.peer)),
+            Role::Contact => {
+                if self.store.set_last_seen(&session.peer, now.unix_ms).is_err() {
+                    self.poisoned = true;
+                }
+                self.event(Event::Offline(session.peer));
+                if matches!(session.pairing, Pairing::Joiner(_) | Pairing::JoinerProved(_)) {
+                    self.attempt_ended(&session.peer, search::Ended::LinkLost, now);
+                }
+            }
+            Role::Requester => {}
             Role::Pending => self.plan_redial(session.peer, now),
             Role::Stranger | Role::Proven => self.attempt_ended(&session.peer, search::Ended::LinkLost, now),
         }
+    }
+
+    /// How many bytes the peer may send from now on.
+    pub(super) fn limit(&mut self, id: SessionId, bytes: u32) {
+        self.outputs.push(Output::ReadBudget {
+            session: id,
+            bytes: Some(bytes),
+        });
+    }
+
+    /// Takes a link out, and what was due on it: the next Head says it all.
+    fn forget_session(&mut self, id: SessionId) -> Option<Session> {
+        self.acks.retain(|source, _| source.session != id);
+        self.holes.retain(|source, _| source.session != id);
+        self.sessions.remove(&id)
     }
 
     /// Ends a link from this side.

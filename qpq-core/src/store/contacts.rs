@@ -1,27 +1,53 @@
-//! Contacts, joins under way, and the profile's own facts.
+//! Contacts, and the profile's own facts.
 
-use super::{Store, StoreError, blob, read::FindError, to_sql};
+use rusqlite::Row;
+
+use super::{Store, StoreError, blob, from_sql, read::FindError, to_sql};
 use crate::{
     card::{Card, LanKey, UnverifiedCard},
+    contact::{Standing, Trust},
     id::PeerId,
 };
 
-/// A contact as the engine needs it.
+/// A person as the engine needs them.
 #[derive(Debug, Clone)]
 pub(crate) struct Contact {
     pub(crate) peer: PeerId,
     pub(crate) name: String,
+    pub(crate) claimed: String,
+    pub(crate) trust: Trust,
+    pub(crate) standing: Standing,
+    pub(crate) blocked: bool,
     pub(crate) lan_key: LanKey,
+    pub(crate) card_version: u64,
+    /// The version of our own card that they said they have.
+    pub(crate) card_seen: u64,
 }
 
-/// An accepted ContactRequest whose sender has not confirmed our answer.
-#[derive(Debug)]
-pub(crate) struct AcceptedJoin {
-    /// SHA-256 of the request's frame.
-    pub(crate) request: [u8; 32],
-    /// The PairDone frame.
-    pub(crate) done: Vec<u8>,
+impl Contact {
+    /// Whether no link to them may stand.
+    pub(crate) fn is_barred(&self) -> bool {
+        self.blocked || self.standing == Standing::Held
+    }
+
+    /// Whether they may be talked with.
+    pub(crate) fn is_live(&self) -> bool {
+        self.standing == Standing::Known && !self.blocked
+    }
 }
+
+/// A contact about to be stored.
+pub(crate) struct NewContact<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) claimed: &'a str,
+    pub(crate) trust: Trust,
+    pub(crate) standing: Standing,
+    pub(crate) card: &'a Card,
+    pub(crate) signed: &'a UnverifiedCard,
+}
+
+const COLUMNS: &str =
+    "SELECT peer, name, claimed, trust, state, blocked, lan_key, card_version, card_seen FROM contact";
 
 impl Store {
     pub(crate) fn own_name(&self) -> Result<String, StoreError> {
@@ -39,43 +65,51 @@ impl Store {
         .ok_or(StoreError::Corrupt("LAN key"))
     }
 
-    pub(crate) fn contacts(&self) -> Result<Vec<Contact>, StoreError> {
-        self.all(
-            "SELECT peer, name, lan_key FROM contact ORDER BY peer",
+    /// The version of our own cards.
+    pub(crate) fn own_card_version(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'card_version'";
+        self.one(sql, [], |row| row.get(0).map(from_sql))?
+            .ok_or(StoreError::Corrupt("card version"))
+    }
+
+    /// Draws a line under who could recognise us: a new key for our mDNS token, to be told by new cards.
+    pub(crate) fn replace_lan_key(&self, key: &LanKey) -> Result<(), StoreError> {
+        self.write(
+            "lan_key.replace",
+            "UPDATE meta SET value = ?1 WHERE key = 'lan_key'",
+            [key.0],
+        )?;
+        self.write(
+            "card.version",
+            "UPDATE meta SET value = CAST(CAST(CAST(value AS TEXT) AS INTEGER) + 1 AS BLOB) WHERE key = 'card_version'",
             [],
-            |row| {
-                Ok(Contact {
-                    peer: PeerId(blob(row, 0)?),
-                    name: row.get(1)?,
-                    lan_key: LanKey(blob(row, 2)?),
-                })
-            },
-        )
+        )?;
+        Ok(())
     }
 
+    /// Everybody who is or was a contact.
+    pub(crate) fn contacts(&self) -> Result<Vec<Contact>, StoreError> {
+        self.all(&format!("{COLUMNS} ORDER BY peer"), [], read_contact)
+    }
+
+    /// Whoever has this id and is, or was, a contact.
     pub(crate) fn contact(&self, peer: &PeerId) -> Result<Option<Contact>, StoreError> {
-        self.one(
-            "SELECT name, lan_key FROM contact WHERE peer = ?1",
-            [peer.0],
-            |row| {
-                Ok(Contact {
-                    peer: *peer,
-                    name: row.get(0)?,
-                    lan_key: LanKey(blob(row, 1)?),
-                })
-            },
-        )
+        self.one(&format!("{COLUMNS} WHERE peer = ?1"), [peer.0], read_contact)
     }
 
-    /// Whether a contact has this name, compared as people do: without case.
-    pub(crate) fn name_taken(&self, name: &str) -> Result<bool, StoreError> {
+    /// The one who is called so, by people's way of comparing: without case.
+    pub(crate) fn namesake(&self, name: &str) -> Result<Option<Contact>, StoreError> {
         let folded = name.to_lowercase();
+        Ok(self
+            .contacts()?
+            .into_iter()
+            .find(|contact| contact.standing != Standing::Removed && contact.name.to_lowercase() == folded))
+    }
+
+    /// Whether a name means somebody already: a contact or the user.
+    pub(crate) fn name_taken(&self, name: &str) -> Result<bool, StoreError> {
         let own = self.own_name()?.to_lowercase();
-        Ok(own == folded
-            || self
-                .contacts()?
-                .iter()
-                .any(|contact| contact.name.to_lowercase() == folded))
+        Ok(own == name.to_lowercase() || self.namesake(name)?.is_some())
     }
 
     /// See [`super::read::Reader::find_chat`].
@@ -83,26 +117,28 @@ impl Store {
         super::read::find_chat(&self.connection, wanted)
     }
 
-    /// Adds a contact whose key was verified by a code.
-    pub(crate) fn add_contact(
-        &self,
-        name: &str,
-        card: &Card,
-        signed: &UnverifiedCard,
-        unix_ms: i64,
-    ) -> Result<(), StoreError> {
+    /// Adds a contact, or takes one back that was removed.
+    pub(crate) fn add_contact(&self, new: &NewContact<'_>, unix_ms: i64) -> Result<(), StoreError> {
         self.write(
             "contact.add",
-            "INSERT INTO contact(peer, name, trust, endpoint, lan_key, card_version, card, card_signature, added_at)
-             VALUES(?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO contact(peer, name, claimed, trust, state, endpoint, lan_key, card_version, card,
+                                 card_signature, added_at)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT(peer) DO UPDATE SET name = excluded.name, claimed = excluded.claimed,
+               trust = excluded.trust, state = excluded.state, blocked = 0, endpoint = excluded.endpoint,
+               lan_key = excluded.lan_key, card_version = excluded.card_version, card = excluded.card,
+               card_signature = excluded.card_signature, card_seen = 0, added_at = excluded.added_at",
             (
-                card.member.0,
-                name,
-                card.endpoint.0,
-                card.lan_key.0,
-                to_sql(card.version)?,
-                &signed.body,
-                signed.signature,
+                new.card.member.0,
+                new.name,
+                new.claimed,
+                trust_to_sql(new.trust),
+                standing_to_sql(new.standing),
+                new.card.endpoint.0,
+                new.card.lan_key.0,
+                to_sql(new.card.version)?,
+                &new.signed.body,
+                new.signed.signature,
                 unix_ms,
             ),
         )?;
@@ -127,83 +163,133 @@ impl Store {
         Ok(())
     }
 
-    /// Remembers our ContactRequest to a peer, and which KeyPackage it carries.
-    pub(crate) fn put_pending_join(
-        &self,
-        peer: &PeerId,
-        request: &[u8],
-        key_package: &[u8],
-        expires_at: i64,
-    ) -> Result<(), StoreError> {
+    /// Whether they have any card of ours is not known any more.
+    pub(crate) fn forget_card_seen(&self, peer: &PeerId) -> Result<(), StoreError> {
         self.write(
-            "pending_join.put",
-            "INSERT INTO pending_join(peer, request, key_package, expires_at) VALUES(?1, ?2, ?3, ?4)",
-            (peer.0, request, key_package, expires_at),
+            "contact.card_unseen",
+            "UPDATE contact SET card_seen = 0 WHERE peer = ?1",
+            [peer.0],
         )?;
         Ok(())
     }
 
-    /// Peers we asked to be contacts with, and the request to repeat.
-    pub(crate) fn pending_joins(&self) -> Result<Vec<(PeerId, Vec<u8>)>, StoreError> {
-        self.all("SELECT peer, request FROM pending_join", [], |row| {
-            Ok((PeerId(blob(row, 0)?), row.get(1)?))
-        })
-    }
-
-    /// Forgets a request and returns the reference of its KeyPackage.
-    pub(crate) fn end_pending_join(&self, peer: &PeerId) -> Result<Option<Vec<u8>>, StoreError> {
-        let sql = "SELECT key_package FROM pending_join WHERE peer = ?1";
-        let key_package = self.one(sql, [peer.0], |row| row.get(0))?;
+    /// They have this version of our card.
+    pub(crate) fn set_card_seen(&self, peer: &PeerId, version: u64) -> Result<(), StoreError> {
         self.write(
-            "pending_join.end",
-            "DELETE FROM pending_join WHERE peer = ?1",
-            [peer.0],
-        )?;
-        Ok(key_package)
-    }
-
-    /// Peers whose answer is not waited for any longer.
-    pub(crate) fn expired_joins(&self, unix_ms: i64) -> Result<Vec<PeerId>, StoreError> {
-        let sql = "SELECT peer FROM pending_join WHERE expires_at <= ?1";
-        self.all(sql, [unix_ms], |row| blob(row, 0).map(PeerId))
-    }
-
-    /// Keeps the answer to a joiner until the joiner's first Head.
-    pub(crate) fn put_accepted_join(
-        &self,
-        peer: &PeerId,
-        hash: &[u8; 32],
-        done: &[u8],
-    ) -> Result<(), StoreError> {
-        self.write(
-            "accepted_join.put",
-            "INSERT OR REPLACE INTO accepted_join(peer, request_hash, done) VALUES(?1, ?2, ?3)",
-            (peer.0, hash, done),
+            "contact.card_seen",
+            "UPDATE contact SET card_seen = ?2 WHERE peer = ?1 AND card_seen < ?2",
+            (peer.0, to_sql(version)?),
         )?;
         Ok(())
     }
 
-    /// What an invite of ours led to and the joiner has not confirmed.
-    pub(crate) fn accepted_join(&self, peer: &PeerId) -> Result<Option<AcceptedJoin>, StoreError> {
-        self.one(
-            "SELECT request_hash, done FROM accepted_join WHERE peer = ?1",
-            [peer.0],
-            |row| {
-                Ok(AcceptedJoin {
-                    request: blob(row, 0)?,
-                    done: row.get(1)?,
-                })
-            },
-        )
+    /// A link to them stands, or did until now.
+    pub(crate) fn set_last_seen(&self, peer: &PeerId, unix_ms: i64) -> Result<(), StoreError> {
+        self.write(
+            "contact.last_seen",
+            "UPDATE contact SET last_seen = ?2 WHERE peer = ?1",
+            (peer.0, unix_ms),
+        )?;
+        Ok(())
     }
 
-    /// The joiner confirmed; `false` when it had done so before.
-    pub(crate) fn end_accepted_join(&self, peer: &PeerId) -> Result<bool, StoreError> {
-        let ended = self.write(
-            "accepted_join.end",
-            "DELETE FROM accepted_join WHERE peer = ?1",
-            [peer.0],
+    /// They became a contact once more.
+    pub(crate) fn set_met(&self, peer: &PeerId, unix_ms: i64) -> Result<(), StoreError> {
+        self.write(
+            "contact.met",
+            "UPDATE contact SET added_at = ?2 WHERE peer = ?1",
+            (peer.0, unix_ms),
         )?;
-        Ok(ended > 0)
+        Ok(())
+    }
+
+    pub(crate) fn set_name(&self, peer: &PeerId, name: &str) -> Result<(), StoreError> {
+        self.write(
+            "contact.name",
+            "UPDATE contact SET name = ?2 WHERE peer = ?1",
+            (peer.0, name),
+        )?;
+        Ok(())
+    }
+
+    /// Their key is believed this far; what is better stays.
+    pub(crate) fn raise_trust(&self, peer: &PeerId, trust: Trust) -> Result<(), StoreError> {
+        self.write(
+            "contact.trust",
+            "UPDATE contact SET trust = max(trust, ?2) WHERE peer = ?1",
+            (peer.0, trust_to_sql(trust)),
+        )?;
+        Ok(())
+    }
+
+    pub(crate) fn set_standing(&self, peer: &PeerId, standing: Standing) -> Result<(), StoreError> {
+        self.write(
+            "contact.standing",
+            "UPDATE contact SET state = ?2 WHERE peer = ?1",
+            (peer.0, standing_to_sql(standing)),
+        )?;
+        Ok(())
+    }
+
+    pub(crate) fn set_blocked(&self, peer: &PeerId, blocked: bool) -> Result<(), StoreError> {
+        self.write(
+            "contact.blocked",
+            "UPDATE contact SET blocked = ?2 WHERE peer = ?1",
+            (peer.0, blocked),
+        )?;
+        Ok(())
+    }
+
+    /// Forgets that a person ever was a contact. Nothing may refer to them any more.
+    pub(crate) fn delete_contact(&self, peer: &PeerId) -> Result<(), StoreError> {
+        self.write("contact.delete", "DELETE FROM contact WHERE peer = ?1", [peer.0])?;
+        Ok(())
+    }
+}
+
+fn read_contact(row: &Row<'_>) -> rusqlite::Result<Contact> {
+    Ok(Contact {
+        peer: PeerId(blob(row, 0)?),
+        name: row.get(1)?,
+        claimed: row.get(2)?,
+        trust: trust_from_sql(row.get(3)?),
+        standing: standing_from_sql(row.get(4)?),
+        blocked: row.get(5)?,
+        lan_key: LanKey(blob(row, 6)?),
+        card_version: from_sql(row.get(7)?),
+        card_seen: from_sql(row.get(8)?),
+    })
+}
+
+fn trust_to_sql(trust: Trust) -> i64 {
+    match trust {
+        Trust::Link => 0,
+        Trust::Code => 1,
+        Trust::Number => 2,
+    }
+}
+
+pub(super) fn trust_from_sql(trust: i64) -> Trust {
+    match trust {
+        1 => Trust::Code,
+        2 => Trust::Number,
+        _ => Trust::Link,
+    }
+}
+
+fn standing_to_sql(standing: Standing) -> i64 {
+    match standing {
+        Standing::Known => 0,
+        Standing::Held => 1,
+        Standing::Removed => 2,
+    }
+}
+
+/// What is no contact for sure is nobody to talk with.
+pub(super) fn standing_from_sql(standing: i64) -> Standing {
+    match standing {
+        0 => Standing::Known,
+        1 => Standing::Held,
+        _ => Standing::Removed,
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     content::Body,
     delivery::{Range, Ranges},
     id::{GroupId, MemberId, MessageId, PeerId, StreamId},
+    time::Now,
     wire::StreamRanges,
 };
 
@@ -12,6 +13,42 @@ use crate::{
 pub(super) const KIND_TEXT: i64 = 0;
 /// `message.kind` of content of a later version.
 const KIND_LATER: i64 = 1;
+/// `message.kind` of a line of our own about the chat; its body is [`Notice::code`].
+pub(super) const KIND_NOTICE: i64 = 2;
+
+/// A line in a chat that nobody wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A new group took the place of one whose state was lost.
+    NewGroup,
+    /// The other one has a new key, which the user took for theirs.
+    NewKey,
+}
+
+impl Notice {
+    const ALL: [Self; 2] = [Self::NewGroup, Self::NewKey];
+
+    /// As people read it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::NewGroup => "conversation set up again",
+            Self::NewKey => "new key, taken for the same person",
+        }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::NewGroup => 1,
+            Self::NewKey => 2,
+        }
+    }
+
+    /// `None`: of a later version.
+    pub(super) fn from_body(body: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|notice| body == [notice.code()])
+    }
+}
 
 /// A message about to be stored.
 pub(crate) struct NewMessage<'a> {
@@ -35,8 +72,10 @@ impl Store {
         };
         let added = self.write(
             "message.add",
-            "INSERT INTO message(chat, message_id, sender, stream, seq, sent_at, stored_at, own, kind, body)
-             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
+            "INSERT INTO message(chat, message_id, sender, stream, seq, sent_at, stored_at, own, kind, body, late)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+                    EXISTS(SELECT 1 FROM message WHERE chat = ?1 AND sender = ?3 AND stream = ?4 AND seq > ?5))
+             ON CONFLICT DO NOTHING",
             (
                 message.chat,
                 message.id.0,
@@ -51,6 +90,26 @@ impl Store {
             ),
         )?;
         Ok((added > 0).then(|| self.connection.last_insert_rowid()))
+    }
+
+    /// What an own message of a chat says, if there is one under this id.
+    pub(crate) fn own_body(&self, chat: i64, id: &MessageId) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT body FROM message WHERE message_id = ?1 AND chat = ?2 AND own";
+        self.one(sql, (id.0, chat), |row| row.get(0))
+    }
+
+    /// Appends a line of our own to a chat and returns its row.
+    pub(crate) fn add_notice(&self, chat: i64, notice: Notice, now: Now) -> Result<i64, StoreError> {
+        let random = self.one("SELECT randomblob(10)", [], |row| blob(row, 0))?;
+        let id = MessageId::new(now.unix_ms, random.unwrap_or_default());
+        // No member's stream has a number 0 or a name of this length.
+        self.write(
+            "message.notice",
+            "INSERT INTO message(chat, message_id, sender, stream, seq, sent_at, stored_at, own, kind, body)
+             VALUES(?1, ?2, (SELECT peer FROM chat WHERE id = ?1), ?2, 0, ?3, ?3, 1, ?4, ?5)",
+            (chat, id.0, now.unix_ms, KIND_NOTICE, [notice.code()]),
+        )?;
+        Ok(self.connection.last_insert_rowid())
     }
 
     /// What we have of one stream.
@@ -89,6 +148,50 @@ impl Store {
             })
         };
         streams.into_iter().map(each).collect()
+    }
+
+    /// Streams of which something is missing below what we have.
+    pub(crate) fn torn_streams(&self) -> Result<Vec<(GroupId, MemberId, StreamId)>, StoreError> {
+        self.all(
+            "SELECT group_id, member_id, stream FROM seen GROUP BY group_id, member_id, stream
+             HAVING count(*) > 1 OR min(first) > 1",
+            [],
+            |row| {
+                Ok((
+                    GroupId(blob(row, 0)?),
+                    MemberId(blob(row, 1)?),
+                    StreamId(blob(row, 2)?),
+                ))
+            },
+        )
+    }
+
+    /// Gaps of a stream below this number were told to the user.
+    pub(crate) fn told_to(
+        &self,
+        group: &GroupId,
+        member: &MemberId,
+        stream: &StreamId,
+    ) -> Result<u64, StoreError> {
+        let sql = "SELECT told_to FROM gap WHERE group_id = ?1 AND member_id = ?2 AND stream = ?3";
+        let told = self.one(sql, (group.0, member.0, stream.0), |row| row.get(0))?;
+        Ok(told.map_or(0, from_sql))
+    }
+
+    pub(crate) fn put_told_to(
+        &self,
+        group: &GroupId,
+        member: &MemberId,
+        stream: &StreamId,
+        told_to: u64,
+    ) -> Result<(), StoreError> {
+        self.write(
+            "gap.told",
+            "INSERT INTO gap(group_id, member_id, stream, told_to) VALUES(?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET told_to = max(told_to, excluded.told_to)",
+            (group.0, member.0, stream.0, to_sql(told_to)?),
+        )?;
+        Ok(())
     }
 
     /// Stores the range that a number of a stream became part of; it takes the place of those within it.

@@ -1,14 +1,29 @@
 //! A second, read-only connection for screens, `log` and `listen`.
 
-use std::path::Path;
+mod invites;
+mod progress;
+
+pub use invites::OpenLink;
+
+use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, named_params};
 
-use super::{StoreError, blob, from_sql, messages::KIND_TEXT, open_checked};
+pub use super::messages::Notice;
+use super::{
+    StoreError, blob,
+    contacts::{standing_from_sql, trust_from_sql},
+    from_sql,
+    messages::{KIND_NOTICE, KIND_TEXT},
+    open_checked,
+};
 use crate::{
+    contact::{Asking, Person, Standing},
+    delivery::Delivery,
     id::{MessageId, PeerId},
     secret::Secret,
 };
+pub use progress::{Recipient, Waiting};
 
 /// Reads what the engine committed, also while another process owns the profile.
 pub struct Reader {
@@ -30,8 +45,25 @@ pub struct Chat {
     pub name: String,
     /// Its members, the profile's owner left out.
     pub members: Vec<PeerId>,
-    /// All members' keys were verified by a code.
+    /// All members' keys were verified.
     pub verified: bool,
+    /// Something can be written to it: its person was not removed.
+    pub live: bool,
+}
+
+/// What somebody is to the profile's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// Either may write to the other.
+    Contact,
+    /// The user blocked them.
+    Blocked,
+    /// A new key under a known name, about which the user has not decided.
+    Held,
+    /// The user removed them; the history is left.
+    Removed,
+    /// They were asked to be a contact, and have not answered.
+    Asked,
 }
 
 /// Why no chat was found.
@@ -73,8 +105,12 @@ pub struct Message {
     pub sent_at: i64,
     /// Own clock at arrival, Unix ms.
     pub stored_at: i64,
-    /// All recipients have it (own messages only).
-    pub delivered: bool,
+    /// Later ones of its author came before it.
+    pub late: bool,
+    /// Of an own message: how far it got; the least advanced of its recipients.
+    pub state: Option<Delivery>,
+    /// Nobody wrote it: it says what happened to the chat, and `text` says so in words.
+    pub notice: Option<Notice>,
 }
 
 impl std::fmt::Debug for Message {
@@ -108,14 +144,16 @@ pub struct Query {
 /// Shown in place of content of a later version; the content itself is kept.
 const NEEDS_NEWER: &str = "(this message needs a newer qpq)";
 
-const CHATS: &str = "SELECT chat.id, contact.name, contact.peer, contact.trust
+const CHATS: &str = "SELECT chat.id, contact.name, contact.peer, contact.trust, contact.state <> 2
     FROM chat JOIN contact USING(peer) ORDER BY contact.name";
+
+const PEOPLE: &str = "SELECT peer, name, claimed, trust, state, blocked, last_seen FROM contact
+    ORDER BY name, peer";
 
 /// The conditions of [`Query`]; `last` turns the order twice.
 const MESSAGES: &str = "SELECT * FROM (
     SELECT message.id AS row, message.message_id, contact.name, message.sender, message.own, contact.trust,
-           message.seq, message.kind, CAST(message.body AS TEXT) AS text, message.sent_at, message.stored_at,
-           EXISTS(SELECT 1 FROM outbox WHERE outbox.message = message.id)
+           message.seq, message.kind, message.body, message.sent_at, message.stored_at, message.late
     FROM message JOIN chat ON chat.id = message.chat JOIN contact ON contact.peer = chat.peer
     WHERE message.id > :after AND (:chat IS NULL OR message.chat = :chat)
       AND (NOT :unread OR (message.id > chat.read_to AND NOT message.own))
@@ -155,6 +193,96 @@ impl Reader {
         chats(&self.connection)
     }
 
+    /// Everybody who is or was a contact, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub fn people(&self) -> Result<Vec<Person>, StoreError> {
+        let mut statement = self.connection.prepare_cached(PEOPLE)?;
+        let people = statement.query_map([], |row| {
+            Ok(Person {
+                peer: PeerId(blob(row, 0)?),
+                name: row.get(1)?,
+                claimed: row.get(2)?,
+                trust: trust_from_sql(row.get(3)?),
+                standing: standing_from_sql(row.get(4)?),
+                blocked: row.get(5)?,
+                last_seen: row.get(6)?,
+            })
+        })?;
+        Ok(people.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Who asks to be a contact, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub fn asking(&self) -> Result<Vec<Asking>, StoreError> {
+        let sql =
+            "SELECT peer, name, claimed, stored_at FROM request WHERE NOT refused ORDER BY stored_at, peer";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let asking = statement.query_map([], |row| {
+            Ok(Asking {
+                peer: PeerId(blob(row, 0)?),
+                name: row.get(1)?,
+                claimed: row.get(2)?,
+                stored_at: row.get(3)?,
+            })
+        })?;
+        Ok(asking.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Who was asked to be a contact and has not answered: id, and the name where it is known.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub fn asked(&self) -> Result<Vec<(PeerId, Option<String>)>, StoreError> {
+        let sql = "SELECT peer, inviter FROM pending_join WHERE link IS NOT NULL OR inviter IS NOT NULL ORDER BY peer";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let asked = statement.query_map([], |row| Ok((PeerId(blob(row, 0)?), row.get(1)?)))?;
+        Ok(asked.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// What everybody is to the profile's owner.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub fn relations(&self) -> Result<BTreeMap<PeerId, Relation>, StoreError> {
+        let sql = "SELECT peer, 0, 0, 1 FROM pending_join WHERE peer NOT IN (SELECT peer FROM contact)
+                   UNION ALL SELECT peer, state, blocked, 0 FROM contact";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let relations = statement.query_map([], |row| {
+            let (state, blocked, asked): (i64, bool, bool) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let relation = match (asked, blocked, state) {
+                (true, _, _) => Relation::Asked,
+                (false, true, _) => Relation::Blocked,
+                (false, false, 1) => Relation::Held,
+                (false, false, 2) => Relation::Removed,
+                (false, false, _) => Relation::Contact,
+            };
+            Ok((PeerId(blob(row, 0)?), relation))
+        })?;
+        let mut relations: BTreeMap<PeerId, Relation> = relations.collect::<rusqlite::Result<_>>()?;
+        let people = self.people()?;
+        let asks = |one: &&Person| one.standing == Standing::Held && !one.blocked;
+        let mut claims: Vec<_> = people
+            .iter()
+            .filter(asks)
+            .map(|one| one.claimed.to_lowercase())
+            .collect();
+        let marked = self.asking()?.into_iter().filter(Asking::is_marked);
+        claims.extend(marked.map(|one| one.claimed.to_lowercase()));
+        for person in people {
+            // What is for them waits for the same answer.
+            if relations.get(&person.peer) == Some(&Relation::Contact)
+                && claims.contains(&person.name.to_lowercase())
+            {
+                relations.insert(person.peer, Relation::Held);
+            }
+        }
+        Ok(relations)
+    }
+
     /// Finds a chat by name (case matters only where it must), or by the full or short id of its contact.
     ///
     /// # Errors
@@ -182,37 +310,44 @@ impl Reader {
             },
             |row| read_message(row, &own_name),
         )?;
-        Ok(messages.collect::<rusqlite::Result<_>>()?)
+        let mut messages = messages.collect::<rusqlite::Result<Vec<_>>>()?;
+        for message in &mut messages {
+            if message.own && message.notice.is_none() {
+                message.state = Some(self.state(message.row)?);
+            }
+        }
+        Ok(messages)
     }
 
-    /// Of an own message: have all recipients got it? `None`: there is no such message.
+    /// The newest row of a message: its author may use the id once in each chat.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be read.
-    pub fn delivered(&self, id: &MessageId) -> Result<Option<bool>, StoreError> {
-        let sql = "SELECT NOT EXISTS(SELECT 1 FROM outbox WHERE outbox.message = message.id)
-                   FROM message WHERE message_id = ?1 AND own";
+    pub fn row(&self, author: &PeerId, id: &MessageId) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT max(id) FROM message WHERE message_id = ?1 AND sender = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
-        Ok(statement.query_row([id.0], |row| row.get(0)).optional()?)
+        Ok(statement.query_row((id.0, author.0), |row| row.get(0))?)
+    }
+
+    /// The newest of those who became contacts at or after this time (Unix ms) and know it: for whoever may have
+    /// missed that event.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub fn joined_since(&self, unix_ms: i64) -> Result<Option<Chat>, StoreError> {
+        let sql = "SELECT chat.id FROM chat JOIN contact USING(peer) WHERE contact.added_at >= ?1
+                   AND NOT EXISTS(SELECT 1 FROM accepted_join WHERE accepted_join.peer = contact.peer)
+                   ORDER BY contact.added_at DESC LIMIT 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let id: Option<i64> = statement.query_row([unix_ms], |row| row.get(0)).optional()?;
+        let mut chats = self.chats()?;
+        chats.retain(|chat| Some(chat.id) == id);
+        Ok(chats.pop())
     }
 
     #[cfg(test)]
     pub(super) fn execute_for_test(&self, sql: &str) -> rusqlite::Result<usize> {
         self.connection.execute(sql, [])
-    }
-
-    /// How many own messages still wait for a recipient, in one chat or in all.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be read.
-    pub fn waiting(&self, chat: Option<i64>) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) FROM outbox JOIN message ON message.id = outbox.message
-                   WHERE ?1 IS NULL OR message.chat = ?1";
-        Ok(from_sql(
-            self.connection
-                .prepare_cached(sql)?
-                .query_row([chat], |row| row.get(0))?,
-        ))
     }
 }
 
@@ -232,6 +367,7 @@ fn chats(connection: &Connection) -> Result<Vec<Chat>, StoreError> {
             name: row.get(1)?,
             members: vec![PeerId(blob(row, 2)?)],
             verified: row.get::<_, i64>(3)? > 0,
+            live: row.get(4)?,
         })
     })?;
     Ok(chats.collect::<rusqlite::Result<_>>()?)
@@ -247,11 +383,15 @@ pub(super) fn find_chat(connection: &Connection, wanted: &str) -> Result<Chat, F
     let by_name = |chat: &&Chat| chat.name == wanted;
     let by_folded_name = |chat: &&Chat| chat.name.to_lowercase() == folded;
     let mut found: Vec<Chat> = chats.iter().filter(by_id).cloned().collect();
-    if found.is_empty() {
-        found = chats.iter().filter(by_name).cloned().collect();
-    }
-    if found.is_empty() {
-        found = chats.iter().filter(by_folded_name).cloned().collect();
+    // A removed person's chat is found by its name as long as that is nobody else's.
+    for live in [true, false] {
+        let all = || chats.iter().filter(|chat| chat.live == live);
+        if found.is_empty() {
+            found = all().filter(by_name).cloned().collect();
+        }
+        if found.is_empty() {
+            found = all().filter(by_folded_name).cloned().collect();
+        }
     }
     match (found.pop(), found.as_slice()) {
         (None, _) => Err(FindError::Unknown),
@@ -264,22 +404,30 @@ pub(super) fn find_chat(connection: &Connection, wanted: &str) -> Result<Chat, F
 
 fn read_message(row: &Row<'_>, own_name: &str) -> rusqlite::Result<Message> {
     let (chat, own, kind): (String, bool, i64) = (row.get(2)?, row.get(4)?, row.get(7)?);
+    let body: Vec<u8> = row.get(8)?;
+    let notice = Notice::from_body(&body).filter(|_| kind == KIND_NOTICE);
     Ok(Message {
         row: row.get(0)?,
         id: MessageId(blob(row, 1)?),
         from: PeerId(blob(row, 3)?),
-        from_name: if own { own_name.to_owned() } else { chat.clone() },
+        from_name: if own && notice.is_none() {
+            own_name.to_owned()
+        } else {
+            chat.clone()
+        },
         chat,
         own,
         verified: own || row.get::<_, i64>(5)? > 0,
         seq: from_sql(row.get(6)?),
-        text: if kind == KIND_TEXT {
-            row.get(8)?
-        } else {
-            NEEDS_NEWER.to_owned()
+        text: match (kind, notice) {
+            (KIND_TEXT, _) => String::from_utf8_lossy(&body).into_owned(),
+            (_, Some(notice)) => notice.text().to_owned(),
+            (_, None) => NEEDS_NEWER.to_owned(),
         },
         sent_at: row.get(9)?,
         stored_at: row.get(10)?,
-        delivered: own && !row.get::<_, bool>(11)?,
+        late: row.get(11)?,
+        state: None,
+        notice,
     })
 }

@@ -5,7 +5,12 @@
     reason = "tests fail by panicking"
 )]
 
-use super::{read::Reader, *};
+mod upgrade;
+
+use super::{
+    read::{Reader, Relation},
+    *,
+};
 
 fn made() -> (tempfile::TempDir, std::path::PathBuf, Secret<32>) {
     let dir = tempfile::tempdir().unwrap();
@@ -75,8 +80,8 @@ fn a_newer_schema_is_refused_untouched() {
         .unwrap();
     drop(store);
     let before = std::fs::read(&path).unwrap();
-    assert!(matches!(Store::open(&path, &key), Err(StoreError::Newer(2))));
-    assert!(matches!(Reader::open(&path, &key), Err(StoreError::Newer(2))));
+    assert!(matches!(Store::open(&path, &key), Err(StoreError::Newer(3))));
+    assert!(matches!(Reader::open(&path, &key), Err(StoreError::Newer(3))));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -109,4 +114,31 @@ fn a_reader_cannot_write() {
     let (_dir, path, key) = made();
     let reader = Reader::open(&path, &key).unwrap();
     assert!(reader.execute_for_test("DELETE FROM meta").is_err());
+}
+
+#[test]
+fn a_reader_tells_what_everybody_is() {
+    let (_dir, path, key) = made();
+    let store = Store::open(&path, &key).unwrap();
+    let person = |n: u8, state: i64, blocked: i64| {
+        let columns = "peer, name, claimed, trust, state, blocked, endpoint, lan_key, card_version, card, \
+                       card_signature, added_at";
+        let sql =
+            format!("INSERT INTO contact({columns}) VALUES(?1, ?2, ?2, 0, ?3, ?4, ?1, ?1, 1, x'', x'', 0)");
+        let row = ([n; 32], format!("p{n}"), state, blocked);
+        store.connection.execute(&sql, row).unwrap();
+    };
+    for (n, state, blocked) in [(1, 0, 0), (2, 0, 1), (3, 1, 0), (4, 2, 0), (5, 1, 1)] {
+        person(n, state, blocked);
+    }
+    let relations = Reader::open(&path, &key).unwrap().relations().unwrap();
+    let expected = [
+        (1, Relation::Contact),
+        (2, Relation::Blocked),
+        (3, Relation::Held),
+        (4, Relation::Removed),
+        (5, Relation::Blocked),
+    ];
+    let expected = expected.map(|(n, relation)| (crate::id::PeerId([n; 32]), relation));
+    assert_eq!(relations.into_iter().collect::<Vec<_>>(), expected);
 }

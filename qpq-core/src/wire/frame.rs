@@ -4,7 +4,7 @@ use crate::{
     card::UnverifiedCard,
     delivery::Ranges,
     engine::Purpose,
-    id::{CommitId, EpochId, GroupId, MemberId, MessageId, PeerId, StreamId},
+    id::{CommitId, EpochId, GroupId, LinkId, MemberId, MessageId, PeerId, StreamId},
     invite::Nameplate,
 };
 
@@ -38,7 +38,7 @@ pub enum Frame {
     /// Joiner to inviter, once both proofs held.
     ContactRequest(ContactRequest),
     /// Inviter to joiner: the contact stands on the inviter's disk.
-    PairDone(PairDone),
+    ContactAccept(ContactAccept),
     /// Either to the other: no contact comes of this.
     PairRefused(Refusal),
     /// One MLS application message.
@@ -47,6 +47,21 @@ pub enum Frame {
     AppAck(AppAck),
     /// Where a member stands in a group; first frame for a group on a new link.
     Head(Head),
+    /// Inviter to joiner: a person said no to the request.
+    ContactRefuse,
+    /// Inviter to joiner: the request by link is on disk and waits for a person.
+    ContactKept {
+        /// Display name of the inviter as sent: hostile.
+        name: String,
+    },
+    /// How to reach the sender, and how much of that it knows about the receiver.
+    Card(CardUpdate),
+    /// Messages of the receiver that the sender lacks or cannot read.
+    Want(Want),
+    /// The sender has no state of a group.
+    NotMember(NotMember),
+    /// A new group of two in place of one that is lost.
+    Welcome(Welcome),
 }
 
 impl std::fmt::Debug for Frame {
@@ -69,11 +84,17 @@ pub enum Kind {
     PairReply,
     PairProof,
     ContactRequest,
-    PairDone,
+    ContactAccept,
     PairRefused,
     App,
     AppAck,
     Head,
+    ContactRefuse,
+    ContactKept,
+    Card,
+    Want,
+    NotMember,
+    Welcome,
 }
 
 impl Frame {
@@ -88,11 +109,17 @@ impl Frame {
             Self::PairReply { .. } => Kind::PairReply,
             Self::PairProof { .. } => Kind::PairProof,
             Self::ContactRequest(_) => Kind::ContactRequest,
-            Self::PairDone(_) => Kind::PairDone,
+            Self::ContactAccept(_) => Kind::ContactAccept,
             Self::PairRefused(_) => Kind::PairRefused,
             Self::App(_) => Kind::App,
             Self::AppAck(_) => Kind::AppAck,
             Self::Head(_) => Kind::Head,
+            Self::ContactRefuse => Kind::ContactRefuse,
+            Self::ContactKept { .. } => Kind::ContactKept,
+            Self::Card(_) => Kind::Card,
+            Self::Want(_) => Kind::Want,
+            Self::NotMember(_) => Kind::NotMember,
+            Self::Welcome(_) => Kind::Welcome,
         }
     }
 }
@@ -138,13 +165,18 @@ pub enum Bye {
     Protocol,
 }
 
-/// The joiner's SPAKE2 message and the invite it is for.
+/// Which invite a joiner uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PairStart {
-    /// Which invite.
-    pub nameplate: Nameplate,
-    /// 33 bytes.
-    pub spake: Vec<u8>,
+pub enum PairStart {
+    /// A spoken code.
+    Code {
+        /// Which invite.
+        nameplate: Nameplate,
+        /// The joiner's SPAKE2 message, 33 bytes.
+        spake: Vec<u8>,
+    },
+    /// A link.
+    Link(LinkId),
 }
 
 /// A proven joiner asks to be a contact.
@@ -158,11 +190,13 @@ pub struct ContactRequest {
     pub card: UnverifiedCard,
     /// 1 or 2, each an MLSMessage(KeyPackage) (RFC 9420 §10).
     pub key_packages: Vec<Vec<u8>>,
+    /// By link: that the joiner knows its secret.
+    pub proof: Option<[u8; 32]>,
 }
 
 /// The contact stands: everything the joiner needs to be in the group of two.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PairDone {
+pub struct ContactAccept {
     /// Display name of the inviter as sent: hostile.
     pub name: String,
     /// How to reach the inviter.
@@ -236,8 +270,52 @@ pub struct Head {
     pub member: MemberId,
     /// What it has of every stream it knows, its own included.
     pub streams: Vec<StreamRanges>,
+    /// How many messages each member encrypted in this epoch, as far as the speaker opened them.
+    pub opened: Vec<(MemberId, u64)>,
     /// By the member's leaf key.
     pub signature: Signature,
+}
+
+/// The sender's card for the receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardUpdate {
+    /// Absent where `seen` is all there is to say.
+    pub card: Option<UnverifiedCard>,
+    /// The version of the receiver's own card that the sender has.
+    pub seen: u64,
+}
+
+/// Messages of the receiver's own stream that are to be encrypted once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Group.
+    pub group: GroupId,
+    /// Which messages; the author is the receiver.
+    pub stream: StreamRanges,
+}
+
+/// A signed word that its member has no state of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotMember {
+    /// Group.
+    pub group: GroupId,
+    /// Who speaks.
+    pub member: MemberId,
+    /// MLSMessage(KeyPackage) (RFC 9420 §10) for the group that takes its place.
+    pub key_package: Vec<u8>,
+    /// By the member's leaf key.
+    pub signature: Signature,
+}
+
+/// Brings the receiver into a new group of two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// The new group.
+    pub group: GroupId,
+    /// The Commit that added the receiver.
+    pub commit: CommitId,
+    /// MLSMessage(Welcome) (RFC 9420 §12.4.3.1).
+    pub welcome: Vec<u8>,
 }
 
 /// Which messages of one stream somebody has.

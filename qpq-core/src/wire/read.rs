@@ -3,19 +3,19 @@
 use capnp::{message::ReaderOptions, serialize};
 
 use super::{
-    App, AppAck, Bye, ContactRequest, Frame, FrameError, HEADER, Head, Hello, LinkFrame, MAX_WORDS, NESTING,
-    PairDone, PairStart, Refusal, StreamRanges, body_len,
+    App, AppAck, Bye, CardUpdate, ContactAccept, ContactRequest, Frame, FrameError, HEADER, Head, Hello,
+    LinkFrame, MAX_WORDS, NESTING, NotMember, PairStart, Refusal, StreamRanges, Want, Welcome, body_len,
 };
 use crate::{
     card::UnverifiedCard,
     delivery::{MAX_RANGES, Range, Ranges},
     engine::Purpose,
-    id::{CommitId, EpochId, GroupId, MemberId, MessageId, PeerId, StreamId},
+    id::{CommitId, EpochId, GroupId, LinkId, MemberId, MessageId, PeerId, StreamId},
     invite::Nameplate,
     peer_capnp::{self as schema, frame::Which},
 };
 
-/// The most streams a Head may list.
+/// The most streams, and the most members, a Head may list.
 const MAX_STREAMS: u32 = 512;
 /// The most KeyPackages a ContactRequest may carry.
 const MAX_KEY_PACKAGES: u32 = 2;
@@ -33,15 +33,7 @@ impl Frame {
             Which::Bye(reason) => Self::Bye(read_bye(reason?)),
             Which::Ping(nonce) => Self::Ping(nonce),
             Which::Pong(nonce) => Self::Pong(nonce),
-            Which::PairStart(start) => {
-                let start = start?;
-                let nameplate =
-                    Nameplate::try_from(start.get_nameplate()).map_err(|_| FrameError::Field("nameplate"))?;
-                Self::PairStart(PairStart {
-                    nameplate,
-                    spake: start.get_spake()?.to_vec(),
-                })
-            }
+            Which::PairStart(start) => Self::PairStart(read_start(start?)?),
             Which::PairReply(reply) => Self::PairReply {
                 spake: reply?.get_spake()?.to_vec(),
             },
@@ -49,12 +41,20 @@ impl Frame {
                 mac: fixed(proof?.get_mac()?, "mac")?,
             },
             Which::ContactRequest(request) => Self::ContactRequest(read_request(request?)?),
-            Which::PairDone(done) => Self::PairDone(read_done(done?)?),
+            Which::ContactAccept(done) => Self::ContactAccept(read_done(done?)?),
             // A reason of a later version still means no.
             Which::PairRefused(refusal) => Self::PairRefused(refusal.map_or(Refusal::Invalid, read_refusal)),
             Which::App(app) => Self::App(read_app(app?)?),
             Which::AppAck(ack) => Self::AppAck(read_ack(ack?)?),
             Which::Head(head) => Self::Head(read_head(head?)?),
+            Which::ContactRefuse(()) => Self::ContactRefuse,
+            Which::ContactKept(kept) => Self::ContactKept {
+                name: kept?.get_name()?.to_string()?,
+            },
+            Which::Card(update) => Self::Card(read_card_update(update?)?),
+            Which::Want(want) => Self::Want(read_want(want?)?),
+            Which::NotMember(statement) => Self::NotMember(read_not_member(statement?)?),
+            Which::Welcome(welcome) => Self::Welcome(read_welcome(welcome?)?),
         })
     }
 }
@@ -78,11 +78,17 @@ pub fn link_frame(bytes: &[u8]) -> Result<LinkFrame, FrameError> {
         | Which::PairReply(_)
         | Which::PairProof(_)
         | Which::ContactRequest(_)
-        | Which::PairDone(_)
+        | Which::ContactAccept(_)
         | Which::PairRefused(_)
         | Which::App(_)
         | Which::AppAck(_)
-        | Which::Head(_) => LinkFrame::Other,
+        | Which::Head(_)
+        | Which::ContactRefuse(())
+        | Which::ContactKept(_)
+        | Which::Card(_)
+        | Which::Want(_)
+        | Which::NotMember(_)
+        | Which::Welcome(_) => LinkFrame::Other,
     })
 }
 
@@ -147,6 +153,24 @@ fn read_refusal(refusal: schema::Refusal) -> Refusal {
     }
 }
 
+fn read_start(from: schema::pair_start::Reader<'_>) -> Result<PairStart, FrameError> {
+    if from.has_link() {
+        return Ok(PairStart::Link(LinkId(fixed(from.get_link()?, "link")?)));
+    }
+    Ok(PairStart::Code {
+        nameplate: Nameplate::try_from(from.get_nameplate()).map_err(|_| FrameError::Field("nameplate"))?,
+        spake: from.get_spake()?.to_vec(),
+    })
+}
+
+fn read_card_update(from: schema::card_update::Reader<'_>) -> Result<CardUpdate, FrameError> {
+    let card = from.has_card().then(|| read_card(from.get_card()?));
+    Ok(CardUpdate {
+        card: card.transpose()?,
+        seen: from.get_seen(),
+    })
+}
+
 fn read_card(from: schema::signed_card::Reader<'_>) -> Result<UnverifiedCard, FrameError> {
     Ok(UnverifiedCard {
         body: from.get_body()?.to_vec(),
@@ -167,11 +191,15 @@ fn read_request(from: schema::contact_request::Reader<'_>) -> Result<ContactRequ
             .iter()
             .map(|package| Ok(package?.to_vec()))
             .collect::<Result<_, FrameError>>()?,
+        proof: from
+            .has_proof()
+            .then(|| fixed(from.get_proof()?, "proof"))
+            .transpose()?,
     })
 }
 
-fn read_done(from: schema::pair_done::Reader<'_>) -> Result<PairDone, FrameError> {
-    Ok(PairDone {
+fn read_done(from: schema::contact_accept::Reader<'_>) -> Result<ContactAccept, FrameError> {
+    Ok(ContactAccept {
         name: from.get_name()?.to_string()?,
         card: read_card(from.get_card()?)?,
         group: GroupId(fixed(from.get_group_id()?, "groupId")?),
@@ -211,13 +239,45 @@ fn read_head(from: schema::head::Reader<'_>) -> Result<Head, FrameError> {
     if streams.len() > MAX_STREAMS {
         return Err(FrameError::Field("streams"));
     }
+    let opened = from.get_opened()?;
+    if opened.len() > MAX_STREAMS {
+        return Err(FrameError::Field("opened"));
+    }
     Ok(Head {
         group: GroupId(fixed(from.get_group_id()?, "groupId")?),
         epoch_id: EpochId(fixed(from.get_epoch_id()?, "epochId")?),
         epoch: from.get_epoch(),
         member: MemberId(fixed(from.get_member()?, "member")?),
         streams: streams.iter().map(read_stream).collect::<Result<_, _>>()?,
+        opened: opened
+            .iter()
+            .map(|one| Ok((MemberId(fixed(one.get_member()?, "member")?), one.get_count())))
+            .collect::<Result<_, FrameError>>()?,
         signature: fixed(from.get_signature()?, "signature")?,
+    })
+}
+
+fn read_want(from: schema::want::Reader<'_>) -> Result<Want, FrameError> {
+    Ok(Want {
+        group: GroupId(fixed(from.get_group_id()?, "groupId")?),
+        stream: read_stream(from.get_stream()?)?,
+    })
+}
+
+fn read_not_member(from: schema::not_member::Reader<'_>) -> Result<NotMember, FrameError> {
+    Ok(NotMember {
+        group: GroupId(fixed(from.get_group_id()?, "groupId")?),
+        member: MemberId(fixed(from.get_member()?, "member")?),
+        key_package: from.get_key_package()?.to_vec(),
+        signature: fixed(from.get_signature()?, "signature")?,
+    })
+}
+
+fn read_welcome(from: schema::welcome::Reader<'_>) -> Result<Welcome, FrameError> {
+    Ok(Welcome {
+        group: GroupId(fixed(from.get_group_id()?, "groupId")?),
+        commit: CommitId(fixed(from.get_commit_id()?, "commitId")?),
+        welcome: from.get_welcome()?.to_vec(),
     })
 }
 

@@ -9,6 +9,8 @@ pub enum Role {
     Stranger,
     /// Proved to know the code on this link.
     Proven,
+    /// Asked us by a link to be a contact; its request waits for a person.
+    Requester,
     /// Asked by us to be a contact, not yet confirmed.
     Pending,
     /// A contact.
@@ -17,7 +19,13 @@ pub enum Role {
 
 impl Role {
     /// Every role, for tests that walk the table.
-    pub const ALL: [Self; 4] = [Self::Stranger, Self::Proven, Self::Pending, Self::Contact];
+    pub const ALL: [Self; 5] = [
+        Self::Stranger,
+        Self::Proven,
+        Self::Requester,
+        Self::Pending,
+        Self::Contact,
+    ];
 }
 
 /// Whether a peer in `role` may send a frame of this kind. Group frames are checked against the roster as well.
@@ -27,13 +35,23 @@ pub fn rights(kind: Kind, role: Role) -> bool {
     match kind {
         Kind::Hello | Kind::Bye | Kind::Ping | Kind::Pong => false,
         // A contact whose side of the pairing was lost may prove the code again.
-        Kind::PairStart => matches!(role, Role::Stranger | Role::Contact),
-        Kind::PairProof => matches!(role, Role::Stranger | Role::Pending | Role::Contact),
+        Kind::PairStart => matches!(role, Role::Stranger | Role::Requester | Role::Contact),
+        Kind::PairProof => matches!(
+            role,
+            Role::Stranger | Role::Requester | Role::Pending | Role::Contact
+        ),
         // Who asked before and got no answer proves a new code; a late reply to that is stale, not hostile.
-        Kind::PairReply => matches!(role, Role::Stranger | Role::Pending | Role::Contact),
-        Kind::ContactRequest => matches!(role, Role::Proven | Role::Contact),
-        Kind::PairDone => matches!(role, Role::Pending | Role::Contact),
+        Kind::PairReply => role != Role::Proven,
+        // Whom we asked may ask us at the same time.
+        Kind::ContactRequest => matches!(
+            role,
+            Role::Proven | Role::Requester | Role::Pending | Role::Contact
+        ),
+        Kind::ContactAccept => matches!(role, Role::Pending | Role::Contact),
         Kind::PairRefused => true,
-        Kind::App | Kind::AppAck | Kind::Head => role == Role::Contact,
+        Kind::ContactKept | Kind::ContactRefuse => role == Role::Pending,
+        Kind::App | Kind::AppAck | Kind::Head | Kind::Card | Kind::Want | Kind::NotMember | Kind::Welcome => {
+            role == Role::Contact
+        }
     }
 }

@@ -3,7 +3,8 @@
 use capnp::message::{Builder, HeapAllocator};
 
 use super::{
-    App, AppAck, Bye, ContactRequest, Frame, Head, Hello, PairDone, Refusal, Signature, StreamRanges,
+    App, AppAck, Bye, CardUpdate, ContactAccept, ContactRequest, Frame, Head, Hello, NotMember, PairStart,
+    Refusal, Signature, StreamRanges, Welcome,
 };
 use crate::{
     card::UnverifiedCard,
@@ -31,9 +32,13 @@ impl Frame {
     fn size_hint(&self) -> u32 {
         let bytes = match self {
             Self::App(app) => app.mls.len(),
-            Self::PairDone(done) => done.welcome.len(),
+            Self::ContactAccept(done) => done.welcome.len(),
             Self::ContactRequest(request) => request.key_packages.iter().map(Vec::len).sum(),
-            Self::Head(head) => head.streams.len().saturating_mul(128),
+            Self::Head(head) => head
+                .streams
+                .len()
+                .saturating_mul(128)
+                .saturating_add(head.opened.len().saturating_mul(32)),
             Self::Hello(_)
             | Self::Bye(_)
             | Self::Ping(_)
@@ -42,7 +47,13 @@ impl Frame {
             | Self::PairReply { .. }
             | Self::PairProof { .. }
             | Self::PairRefused(_)
-            | Self::AppAck(_) => 0,
+            | Self::AppAck(_)
+            | Self::ContactRefuse
+            | Self::ContactKept { .. }
+            | Self::Card(_)
+            | Self::Want(_) => 0,
+            Self::NotMember(statement) => statement.key_package.len(),
+            Self::Welcome(welcome) => welcome.welcome.len(),
         };
         u32::try_from(bytes / 8)
             .unwrap_or(u32::MAX / 4)
@@ -59,19 +70,25 @@ impl Frame {
             }),
             Self::Ping(nonce) => root.set_ping(*nonce),
             Self::Pong(nonce) => root.set_pong(*nonce),
-            Self::PairStart(start) => {
-                let mut to = root.init_pair_start();
-                to.set_nameplate(start.nameplate.number());
-                to.set_spake(&start.spake);
-            }
+            Self::PairStart(start) => fill_start(root.init_pair_start(), start),
             Self::PairReply { spake } => root.init_pair_reply().set_spake(spake),
             Self::PairProof { mac } => root.init_pair_proof().set_mac(mac),
             Self::ContactRequest(request) => fill_request(root.init_contact_request(), request),
-            Self::PairDone(done) => fill_done(root.init_pair_done(), done),
+            Self::ContactAccept(done) => fill_done(root.init_contact_accept(), done),
             Self::PairRefused(refusal) => root.set_pair_refused(refusal_tag(*refusal)),
             Self::App(app) => fill_app(root.init_app(), app),
             Self::AppAck(ack) => fill_ack(root.init_app_ack(), ack),
             Self::Head(head) => fill_head(root.init_head(), head),
+            Self::ContactRefuse => root.set_contact_refuse(()),
+            Self::ContactKept { name } => root.init_contact_kept().set_name(name),
+            Self::Card(update) => fill_card_update(root.init_card(), update),
+            Self::Want(want) => {
+                let mut to = root.init_want();
+                to.set_group_id(&want.group.0);
+                fill_stream(to.init_stream(), &want.stream);
+            }
+            Self::NotMember(statement) => fill_not_member(root.init_not_member(), statement),
+            Self::Welcome(welcome) => fill_welcome(root.init_welcome(), welcome),
         }
     }
 }
@@ -87,6 +104,36 @@ fn fill_hello(mut to: schema::hello::Builder<'_>, hello: &Hello) {
     });
 }
 
+fn fill_start(mut to: schema::pair_start::Builder<'_>, start: &PairStart) {
+    match start {
+        PairStart::Code { nameplate, spake } => {
+            to.set_nameplate(nameplate.number());
+            to.set_spake(spake);
+        }
+        PairStart::Link(link) => to.set_link(&link.0),
+    }
+}
+
+fn fill_card_update(mut to: schema::card_update::Builder<'_>, update: &CardUpdate) {
+    if let Some(card) = &update.card {
+        fill_card(to.reborrow().init_card(), card);
+    }
+    to.set_seen(update.seen);
+}
+
+fn fill_not_member(mut to: schema::not_member::Builder<'_>, statement: &NotMember) {
+    to.set_group_id(&statement.group.0);
+    to.set_member(&statement.member.0);
+    to.set_key_package(&statement.key_package);
+    to.set_signature(signature(&statement.signature));
+}
+
+fn fill_welcome(mut to: schema::welcome::Builder<'_>, welcome: &Welcome) {
+    to.set_group_id(&welcome.group.0);
+    to.set_commit_id(&welcome.commit.0);
+    to.set_welcome(&welcome.welcome);
+}
+
 fn fill_card(mut to: schema::signed_card::Builder<'_>, card: &UnverifiedCard) {
     to.set_body(&card.body);
     to.set_signature(&card.signature);
@@ -96,13 +143,16 @@ fn fill_request(mut to: schema::contact_request::Builder<'_>, request: &ContactR
     to.set_identity(&request.identity.0);
     to.set_name(&request.name);
     fill_card(to.reborrow().init_card(), &request.card);
+    if let Some(proof) = &request.proof {
+        to.set_proof(proof);
+    }
     let mut list = to.init_key_packages(u32::try_from(request.key_packages.len()).unwrap_or(u32::MAX));
     for (at, package) in (0..).zip(&request.key_packages) {
         list.set(at, package);
     }
 }
 
-fn fill_done(mut to: schema::pair_done::Builder<'_>, done: &PairDone) {
+fn fill_done(mut to: schema::contact_accept::Builder<'_>, done: &ContactAccept) {
     to.set_name(&done.name);
     fill_card(to.reborrow().init_card(), &done.card);
     to.set_group_id(&done.group.0);
@@ -153,6 +203,15 @@ fn fill_head(mut to: schema::head::Builder<'_>, head: &Head) {
         fill_stream(list.reborrow().get(at), stream);
     }
     to.set_signature(signature(&head.signature));
+    if head.opened.is_empty() {
+        return;
+    }
+    let mut list = to.init_opened(u32::try_from(head.opened.len()).unwrap_or(u32::MAX));
+    for (at, (member, count)) in (0..).zip(&head.opened) {
+        let mut to = list.reborrow().get(at);
+        to.set_member(&member.0);
+        to.set_count(*count);
+    }
 }
 
 fn fill_stream(mut to: schema::stream_ranges::Builder<'_>, stream: &StreamRanges) {

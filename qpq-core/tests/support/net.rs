@@ -13,28 +13,43 @@
     reason = "tests fail by panicking"
 )]
 
+#[path = "net/faults.rs"]
+mod faults;
+#[path = "net/generation.rs"]
+mod generation;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
+use generation::SenderData;
 use qpq_core::{
     engine::{
         Command, CommandId, Directory, Engine, Event, Failure, Input, Output, Purpose, Reply, SessionId,
     },
-    id::{GroupId, PeerId, StreamId},
+    id::{EpochId, GroupId, MemberId, MessageId, PeerId, StreamId},
     identity::Identity,
-    invite::{ChannelBinding, Code, Nameplate},
+    invite::{ChannelBinding, Code, Link, Nameplate},
     secret::Secret,
     store::{
         self,
         read::{Message, Query, Reader},
     },
     time::Now,
-    wire::Frame,
+    wire::{App, Frame, Kind},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+/// An id that no other message has.
+pub(crate) fn message_id() -> MessageId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    MessageId::new(0, random)
+}
 
 /// One profile and, while it runs, its engine.
 pub(crate) struct Peer {
@@ -54,6 +69,25 @@ pub(crate) struct Peer {
     /// Crash after this many commits, before (`false`) or after (`true`) the commit reached the disk.
     pub(crate) crash_at: Option<(usize, bool)>,
     restarts: u64,
+    /// When the engine wants a tick; like a real driver, one time only, and forgotten at each tick.
+    wake: Option<Duration>,
+}
+
+impl Peer {
+    /// Its database, past the engine.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(&self.path).unwrap();
+        let key: String = self
+            .key
+            .expose()
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect();
+        connection
+            .execute_batch(&format!("PRAGMA key = \"x'{key}'\""))
+            .unwrap();
+        connection
+    }
 }
 
 /// All peers and the links between them.
@@ -66,8 +100,19 @@ pub(crate) struct Net {
     _dir: tempfile::TempDir,
     /// Every frame that was sent: (from, to, bytes).
     pub(crate) log: Vec<(usize, usize, Vec<u8>)>,
-    ciphertexts: BTreeMap<(usize, GroupId, StreamId, u64), Vec<u8>>,
+    /// Frames (from, to, bytes) for which this says so are lost, as if damaged on the way.
+    pub(crate) lossy: Box<Lossy>,
+    sender_data: BTreeMap<GroupId, SenderData>,
+    /// The one ciphertext of each key.
+    ciphertexts: BTreeMap<(EpochId, MemberId, u32), Vec<u8>>,
+    /// The one message in each place of a stream.
+    places: BTreeMap<(GroupId, MemberId, StreamId, u64), MessageId>,
 }
+
+type Lossy = dyn FnMut(usize, usize, &[u8]) -> bool;
+
+/// What `run` takes as soon: acknowledgements wait 50 ms for each other.
+const SOON: Duration = Duration::from_millis(100);
 
 impl Net {
     pub(crate) fn new(names: &[&'static str]) -> Self {
@@ -83,7 +128,10 @@ impl Net {
             now,
             _dir: dir,
             log: vec![],
+            lossy: Box::new(|_, _, _| false),
+            sender_data: BTreeMap::new(),
             ciphertexts: BTreeMap::new(),
+            places: BTreeMap::new(),
         };
         for (at, name) in names.iter().enumerate() {
             let path = net._dir.path().join(format!("{at}.db"));
@@ -110,6 +158,7 @@ impl Net {
                 commits: 0,
                 crash_at: None,
                 restarts: 0,
+                wake: None,
             });
             net.start(at);
         }
@@ -127,8 +176,12 @@ impl Net {
         self.start(at);
     }
 
+    pub(crate) fn identity(&self, at: usize) -> Identity {
+        Identity::from_seed(&self.peers[at].seed)
+    }
+
     pub(crate) fn id(&self, at: usize) -> PeerId {
-        Identity::from_seed(&self.peers[at].seed).peer_id()
+        self.identity(at).peer_id()
     }
 
     pub(crate) fn reader(&self, at: usize) -> Reader {
@@ -145,26 +198,6 @@ impl Net {
         let (engine, outputs) = Engine::open(&peer.path, &peer.key, identity, Box::new(rng), now).unwrap();
         peer.engine = Some(engine);
         self.carry_out(at, outputs);
-    }
-
-    /// The process dies: memory and links are gone, the others notice.
-    pub(crate) fn crash(&mut self, at: usize) {
-        self.peers[at].engine = None;
-        self.peers[at].inbox.clear();
-        let mine: Vec<_> = self
-            .links
-            .iter()
-            .filter(|(_, (owner, _))| *owner == at)
-            .map(|(id, _)| *id)
-            .collect();
-        for session in mine {
-            self.unlink(session);
-        }
-    }
-
-    pub(crate) fn restart(&mut self, at: usize) {
-        self.crash(at);
-        self.start(at);
     }
 
     /// Makes a link, dialled by `a`; returns both ends.
@@ -243,7 +276,10 @@ impl Net {
     }
 
     pub(crate) fn send(&mut self, at: usize, chat: &str, texts: &[&str]) {
-        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        let texts = texts
+            .iter()
+            .map(|text| (message_id(), (*text).to_owned()))
+            .collect();
         self.command(
             at,
             Command::Send {
@@ -254,9 +290,44 @@ impl Net {
         .unwrap();
     }
 
-    /// One input per peer and turn, one commit per input, until nothing is left to do.
+    /// One input per peer and turn, one commit per input, until nothing is left to do soon.
     pub(crate) fn run(&mut self) {
         while self.turn() {}
+        while self.tick_until(self.now.monotonic + SOON) {
+            while self.turn() {}
+        }
+    }
+
+    /// Lets time pass, with all that happens in it.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let until = self.now.monotonic + time;
+        while self.turn() {}
+        while self.tick_until(until) {
+            while self.turn() {}
+        }
+        self.set_clock(until);
+    }
+
+    /// Goes on to the next tick that is wanted by then; `false`: there is none.
+    fn tick_until(&mut self, until: Duration) -> bool {
+        let next = self.peers.iter().filter_map(|peer| peer.wake).min();
+        let Some(next) = next.filter(|next| *next <= until) else {
+            return false;
+        };
+        self.set_clock(next.max(self.now.monotonic));
+        for peer in &mut self.peers {
+            if peer.wake.is_some_and(|at| at <= next) {
+                peer.wake = None;
+                peer.inbox.push_back(Input::Tick);
+            }
+        }
+        true
+    }
+
+    fn set_clock(&mut self, monotonic: Duration) {
+        let passed = monotonic - self.now.monotonic;
+        self.now.monotonic = monotonic;
+        self.now.unix_ms += i64::try_from(passed.as_millis()).unwrap();
     }
 
     /// One step of every peer that has something to do.
@@ -304,6 +375,9 @@ impl Net {
                     if let Some((_, other)) = self.links.get(&session).copied() {
                         let owner = self.links[&other].0;
                         self.log.push((at, owner, frame.clone()));
+                        if (self.lossy)(at, owner, &frame) {
+                            continue;
+                        }
                         self.peers[owner].inbox.push_back(Input::Frame {
                             session: other,
                             bytes: frame,
@@ -325,35 +399,40 @@ impl Net {
                 Output::Directory(directory) => self.peers[at].directory = Some(directory),
                 Output::Reply { id, result } => _ = self.peers[at].replies.insert(id.0, result),
                 Output::Event(event) => self.peers[at].events.push(event),
-                Output::WakeAt(_) => {}
+                Output::Settled => {}
+                Output::WakeAt(next) => {
+                    let peer = &mut self.peers[at];
+                    peer.wake = Some(peer.wake.map_or(next, |wake| wake.min(next)));
+                }
                 other => panic!("an output this network does not know: {other:?}"),
             }
         }
     }
 
-    /// No place in a stream ever gets two ciphertexts, over all crashes: that would use a key twice.
+    /// No key makes two ciphertexts, and no place in a stream gets two messages, over all crashes and repairs.
     fn check_ciphertext(&mut self, at: usize, frame: &[u8]) {
-        if let Ok(Frame::App(app)) = Frame::decode(frame) {
-            let place = (at, app.group, app.stream, app.seq);
-            let known = self.ciphertexts.entry(place).or_insert_with(|| frame.to_vec());
-            assert_eq!(
-                known, frame,
-                "two ciphertexts for message {} of peer {at}",
-                app.seq
-            );
-        }
+        let Ok(Frame::App(app)) = Frame::decode(frame) else {
+            return;
+        };
+        let generation = self.generation(at, &app);
+        let key = (app.epoch_id, app.member, generation);
+        let known = self.ciphertexts.entry(key).or_insert_with(|| frame.to_vec());
+        assert_eq!(
+            known, frame,
+            "two ciphertexts of generation {generation} of peer {at}"
+        );
+        let place = (app.group, app.member, app.stream, app.seq);
+        let known = *self.places.entry(place).or_insert(app.message);
+        assert_eq!(known, app.message, "two messages {} of peer {at}", app.seq);
     }
 
-    /// Takes the last frame of a peer's inbox before it is handled.
-    pub(crate) fn intercept(&mut self, at: usize) -> Option<Vec<u8>> {
-        let last = self.peers[at]
-            .inbox
-            .iter()
-            .rposition(|input| matches!(input, Input::Frame { .. }))?;
-        match self.peers[at].inbox.remove(last)? {
-            Input::Frame { bytes, .. } => Some(bytes),
-            _ => None,
-        }
+    /// Of a ciphertext that was just made by a peer.
+    pub(crate) fn generation(&mut self, at: usize, app: &App) -> u32 {
+        let peer = &self.peers[at];
+        let secrets = self.sender_data.entry(app.group);
+        secrets
+            .or_insert_with(|| SenderData::of(peer, &app.group))
+            .generation(&app.mls)
     }
 
     /// Opens an invite and returns its code.
@@ -372,6 +451,38 @@ impl Net {
             Reply::Invited(code) => code,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Makes a link; gives its text.
+    pub(crate) fn invite_by_link(&mut self, at: usize) -> String {
+        let lifetime = Duration::from_secs(86_400);
+        match self.command(at, Command::InviteLink { lifetime }).unwrap() {
+            Reply::Link { link, .. } => link.to_text().to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Uses a link, and dials whom it names as a driver does that has recognised them.
+    pub(crate) fn join_by_link(&mut self, joiner: usize, link: &str) -> Result<Reply, Failure> {
+        let link: Link = link.parse().unwrap();
+        let reply = self.command(joiner, Command::JoinLink(link));
+        self.dial_links(joiner);
+        reply
+    }
+
+    /// Dials everybody who is looked for by a link and has none yet.
+    pub(crate) fn dial_links(&mut self, at: usize) {
+        let directory = self.peers[at].directory.as_ref();
+        let wanted: Vec<_> = directory.unwrap().looking_for_links.keys().copied().collect();
+        for peer in wanted {
+            let other = (0..self.peers.len())
+                .find(|other| self.id(*other) == peer)
+                .unwrap();
+            if self.peers[other].engine.is_some() {
+                self.connect(at, other, Purpose::Pair);
+            }
+        }
+        self.run();
     }
 
     /// Types a code and lets the joiner see the inviter's advert.
@@ -395,11 +506,18 @@ impl Net {
         self.reader(at).messages(&Query::default()).unwrap()
     }
 
+    /// Frames from one peer to another since the log was cleared.
+    pub(crate) fn sent(&self, from: usize, kind: Kind) -> Vec<Frame> {
+        let frames = self.log.iter().filter(|(sender, _, _)| *sender == from);
+        let frames = frames.map(|(_, _, bytes)| Frame::decode(bytes).unwrap());
+        frames.filter(|frame| frame.kind() == kind).collect()
+    }
+
     /// Texts of one side, own and others', in the order of arrival.
     pub(crate) fn texts(&self, at: usize, own: bool) -> Vec<String> {
         self.messages(at)
             .into_iter()
-            .filter(|message| message.own == own)
+            .filter(|message| message.own == own && message.notice.is_none())
             .map(|message| message.text)
             .collect()
     }

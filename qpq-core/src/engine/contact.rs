@@ -1,0 +1,497 @@
+//! What the user decides about people: accept, refuse, rename, replace, block, remove; and address cards.
+//!
+//! Somebody new under the name of a contact is *held*: stored, with the group that a pairing made, but not let in,
+//! and nothing is shown or sent until the user says who it is. Messages to the contact wait for that word, too.
+
+use super::{
+    ContactChange, Engine, Event, Failure, HandleError, Output, Reply, SessionId, Settles,
+    session::REQUEST_BUDGET,
+};
+use crate::{
+    card::{Card, LanKey, UnverifiedCard},
+    contact::{NEW_KEY, Standing, Trust},
+    id::PeerId,
+    name,
+    store::{Contact, NewContact, Notice, Request},
+    time::Now,
+    wire::{CardUpdate, Frame, Role},
+};
+
+/// How long a person may take to answer a request, in milliseconds.
+pub(super) const ANSWER_LIFETIME_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// What a newcomer became.
+pub(super) struct Met {
+    /// As shown.
+    pub(super) name: String,
+    /// Held for a name that is a contact's.
+    pub(super) held: bool,
+}
+
+impl Engine {
+    /// The user decided about a person.
+    pub(super) fn change_contact(
+        &mut self,
+        peer: &PeerId,
+        change: ContactChange,
+        now: Now,
+    ) -> Result<Reply, HandleError> {
+        let contact = self.store.contact(peer)?;
+        let request = self.store.request(peer)?.filter(|request| !request.refused);
+        if contact.is_none() && request.is_none() && self.store.pending_join(peer)?.is_none() {
+            return Err(Failure::UnknownContact.into());
+        }
+        match (change, contact, request) {
+            (ContactChange::Accept, _, Some(request)) => self.accept_request(&request, now)?,
+            (ContactChange::Accept, Some(held), None) => self.take_claimed_name(&held)?,
+            (ContactChange::Refuse, _, Some(_)) => self.refuse_request(peer, now)?,
+            (ContactChange::Refuse, Some(held), None) if held.standing == Standing::Held => {
+                // Whoever was a contact before keeps the history that the user kept.
+                let purge = !self.store.has_history(peer)?;
+                self.remove_contact(peer, purge, now)?;
+            }
+            (ContactChange::Rename(name), contact, request) => {
+                self.rename(peer, &name, contact.as_ref(), request.is_some())?;
+            }
+            (ContactChange::Replace, Some(held), None) => self.replace_by_contact(&held, now)?,
+            (ContactChange::Replace, _, Some(request)) => self.replace_by_request(&request, now)?,
+            (ContactChange::Block(true), contact, request) if contact.is_some() || request.is_some() => {
+                self.block(peer, contact.as_ref(), request.as_ref(), now)?;
+            }
+            (ContactChange::Block(false), Some(_), _) => self.store.set_blocked(peer, false)?,
+            (ContactChange::Remove { purge }, _, _) => self.remove_contact(peer, purge, now)?,
+            (ContactChange::Verified, Some(contact), _) if contact.standing == Standing::Known => {
+                self.store.raise_trust(peer, Trust::Number)?;
+            }
+            (
+                ContactChange::Accept
+                | ContactChange::Refuse
+                | ContactChange::Replace
+                | ContactChange::Block(_)
+                | ContactChange::Verified,
+                _,
+                _,
+            ) => return Err(Failure::NothingToDecide.into()),
+        }
+        self.publish_directory()?;
+        self.event(Event::Contact(*peer));
+        self.pump_all()?;
+        Ok(Reply::Done)
+    }
+
+    /// What waited for the user's word goes on.
+    fn pump_all(&mut self) -> Result<(), HandleError> {
+        for peer in self.links.keys().copied().collect::<Vec<_>>() {
+            if let Some(group) = self.store.direct_group(&peer)? {
+                self.pump(&group, &peer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Why nothing may be sent to a person now.
+    pub(super) fn bar_to(&self, peer: &PeerId) -> Result<Option<Failure>, HandleError> {
+        let Some(contact) = self.store.contact(peer)? else {
+            return Ok(Some(Failure::UnknownContact));
+        };
+        let folded = contact.name.to_lowercase();
+        let asks = |other: &Contact| {
+            other.standing == Standing::Held && other.claimed.to_lowercase() == folded && !other.blocked
+        };
+        Ok(match contact.standing {
+            Standing::Removed => Some(Failure::UnknownContact),
+            _ if contact.blocked => Some(Failure::Blocked),
+            Standing::Held => Some(Failure::KeyQuestion),
+            Standing::Known if self.store.contacts()?.iter().any(asks) => Some(Failure::KeyQuestion),
+            Standing::Known
+                if self
+                    .store
+                    .requests()?
+                    .iter()
+                    .any(|request| request.claims(&folded)) =>
+            {
+                Some(Failure::KeyQuestion)
+            }
+            Standing::Known => None,
+        })
+    }
+
+    /// Stores a newcomer under the name it gave, or holds it where that name is a contact's. Who is a contact
+    /// already keeps the name, and is believed as far as the better of both meetings.
+    pub(super) fn meet(
+        &self,
+        card: &Card,
+        signed: &UnverifiedCard,
+        wanted: &str,
+        trust: Trust,
+        now: Now,
+    ) -> Result<Met, HandleError> {
+        let known = self.store.contact(&card.member)?;
+        if let Some(known) = known.filter(|known| known.standing != Standing::Removed) {
+            // The newest there is, whatever its number: a lost database counts from 1 again.
+            self.store.update_card(card, signed)?;
+            self.store.forget_card_seen(&card.member)?;
+            self.store.raise_trust(&card.member, trust)?;
+            self.store.set_met(&card.member, now.unix_ms)?;
+            return Ok(Met {
+                name: known.name,
+                held: known.standing == Standing::Held,
+            });
+        }
+        let claimed = name::validate(wanted).unwrap_or_else(|_| card.member.short());
+        let held = self.store.namesake(&claimed)?.is_some();
+        let name = match held {
+            true => self.free_name(&claimed, NEW_KEY)?,
+            // The user's own name is nobody's to impersonate: two people may have it.
+            false if self.store.name_taken(&claimed)? => self.free_name(&claimed, &card.member.short())?,
+            false => claimed.clone(),
+        };
+        let standing = if held { Standing::Held } else { Standing::Known };
+        let new = NewContact {
+            name: &name,
+            claimed: &claimed,
+            trust,
+            standing,
+            card,
+            signed,
+        };
+        self.store.add_contact(&new, now.unix_ms)?;
+        Ok(Met { name, held })
+    }
+
+    /// A name nobody has: with a mark, and a number where that is taken, too.
+    pub(super) fn free_name(&self, wanted: &str, mark: &str) -> Result<String, HandleError> {
+        let mut name = format!("{} {mark}", truncated(wanted, 40));
+        let mut namesakes: u64 = 1;
+        while self.store.name_taken(&name)? {
+            namesakes = namesakes.saturating_add(1);
+            name = format!("{} {mark} {namesakes}", truncated(wanted, 24));
+        }
+        Ok(name)
+    }
+
+    /// A request by link becomes a contact, and a group of two.
+    fn accept_request(&mut self, request: &Request, now: Now) -> Result<(), HandleError> {
+        let claims = request.claims(&request.claimed.to_lowercase());
+        let is_held = claims && self.store.namesake(&request.claimed)?.is_some();
+        if is_held || self.store.name_taken(&request.name)? {
+            return Err(Failure::Name.into());
+        }
+        let Frame::ContactRequest(mut frame) = Frame::decode(&request.frame)? else {
+            return Err(Failure::NothingToDecide.into());
+        };
+        frame.name.clone_from(&request.name);
+        let accept = self.accept(&request.peer, &frame, Trust::Link, now)?;
+        self.store
+            .put_accepted_join(&request.peer, &hash(&request.frame), &accept.encode(), true)?;
+        self.store.delete_request(&request.peer)?;
+        let Some(id) = self.links.get(&request.peer).copied() else {
+            return Ok(());
+        };
+        self.session(id)?.role = Role::Contact;
+        self.greet(id, request.peer, now)
+    }
+
+    fn refuse_request(&mut self, peer: &PeerId, now: Now) -> Result<(), HandleError> {
+        self.store.refuse_request(peer)?;
+        match self.links.get(peer).copied() {
+            Some(id) => self.tell_refused(id, peer, now),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells a requester that the user said no; whether it arrives is not known, but asking again is in vain.
+    pub(super) fn tell_refused(&mut self, id: SessionId, peer: &PeerId, now: Now) -> Result<(), HandleError> {
+        self.post(id, &Frame::ContactRefuse);
+        self.store.delete_request(peer)?;
+        self.drop_session(id, now);
+        Ok(())
+    }
+
+    /// Reads what a requester may still send: its request once more.
+    pub(super) fn admit_requester(
+        &mut self,
+        id: SessionId,
+        peer: &PeerId,
+        now: Now,
+    ) -> Result<(), HandleError> {
+        if self.store.request(peer)?.is_some_and(|request| request.refused) {
+            return self.tell_refused(id, peer, now);
+        }
+        self.outputs.push(Output::ReadBudget {
+            session: id,
+            bytes: Some(REQUEST_BUDGET),
+        });
+        Ok(())
+    }
+
+    /// Whoever is held gets the name they claim, once it is nobody's.
+    fn take_claimed_name(&mut self, held: &Contact) -> Result<(), HandleError> {
+        if held.standing != Standing::Held {
+            return Err(Failure::NothingToDecide.into());
+        }
+        let claimed = held.claimed.clone();
+        self.rename(&held.peer, &claimed, Some(held), false)
+    }
+
+    fn rename(
+        &mut self,
+        peer: &PeerId,
+        wanted: &str,
+        contact: Option<&Contact>,
+        requests: bool,
+    ) -> Result<(), HandleError> {
+        let name = name::validate(wanted).map_err(|_| Failure::Name)?;
+        let same = self
+            .store
+            .namesake(&name)?
+            .is_some_and(|other| other.peer == *peer);
+        if !same && self.store.name_taken(&name)? {
+            return Err(Failure::Name.into());
+        }
+        match contact {
+            _ if requests => self.store.rename_request(peer, &name)?,
+            Some(contact) if contact.standing != Standing::Removed => {
+                self.store.set_name(peer, &name)?;
+                self.store.set_standing(peer, Standing::Known)?;
+            }
+            _ => return Err(Failure::NothingToDecide.into()),
+        }
+        Ok(())
+    }
+
+    /// The new key under a known name is that person's: the conversation goes on with it.
+    fn replace_by_contact(&mut self, held: &Contact, now: Now) -> Result<(), HandleError> {
+        if held.standing != Standing::Held {
+            return Err(Failure::NothingToDecide.into());
+        }
+        let Some(old) = self.store.namesake(&held.claimed)? else {
+            return self.take_claimed_name(held);
+        };
+        self.end_link_to(&old.peer, now);
+        if let Some(old_group) = self.store.direct_group(&old.peer)? {
+            self.drop_group(&old_group)?;
+        }
+        self.end_pending_join(&old.peer)?;
+        self.store.end_accepted_join(&old.peer)?;
+        self.end_offer(&old.peer)?;
+        self.store.replace_person(&old.peer, &held.peer)?;
+        if let Some(group) = self.store.direct_group(&held.peer)? {
+            // Its own stream was never used: what waited for the old key is the first in it.
+            let next = self.store.requeue(&group)?;
+            self.store.set_next_seq(&group.id, next)?;
+            self.notice(group.chat, Notice::NewKey, now)?;
+        }
+        self.store.set_standing(&old.peer, Standing::Removed)?;
+        self.store.set_name(&held.peer, &old.name)?;
+        self.store.set_standing(&held.peer, Standing::Known)?;
+        self.event(Event::Contact(old.peer));
+        Ok(())
+    }
+
+    /// The same for somebody who asks by link: first a held contact, then in the old one's place.
+    fn replace_by_request(&mut self, request: &Request, now: Now) -> Result<(), HandleError> {
+        let Frame::ContactRequest(frame) = Frame::decode(&request.frame)? else {
+            return Err(Failure::NothingToDecide.into());
+        };
+        let accept = self.accept(&request.peer, &frame, Trust::Link, now)?;
+        self.store
+            .put_accepted_join(&request.peer, &hash(&request.frame), &accept.encode(), true)?;
+        self.store.delete_request(&request.peer)?;
+        let held = self
+            .store
+            .contact(&request.peer)?
+            .ok_or(Failure::UnknownContact)?;
+        if held.standing == Standing::Held {
+            self.replace_by_contact(&held, now)?;
+        }
+        self.end_link_to(&request.peer, now);
+        Ok(())
+    }
+
+    /// No link, request or Welcome from this person; nobody who has our old key recognises us any more.
+    fn block(
+        &mut self,
+        peer: &PeerId,
+        contact: Option<&Contact>,
+        request: Option<&Request>,
+        now: Now,
+    ) -> Result<(), HandleError> {
+        if contact.is_none()
+            && let Some(request) = request
+            && let Frame::ContactRequest(frame) = Frame::decode(&request.frame)?
+        {
+            let card = frame.card.verify(peer, &self.identity.peer_id())?;
+            let new = NewContact {
+                name: &request.name,
+                claimed: &request.name,
+                trust: Trust::Link,
+                standing: Standing::Removed,
+                card: &card,
+                signed: &frame.card,
+            };
+            self.store.add_contact(&new, now.unix_ms)?;
+        }
+        self.store.delete_request(peer)?;
+        self.end_pending_join(peer)?;
+        self.store.set_blocked(peer, true)?;
+        self.store.replace_lan_key(&LanKey::random(&mut self.rng))?;
+        self.end_link_to(peer, now);
+        for (peer, id) in self.links.clone() {
+            if self.session(id)?.role == Role::Contact {
+                self.send_card(id, &peer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets a person: MLS state and keys, and the history too where it is purged.
+    fn remove_contact(&mut self, peer: &PeerId, purge: bool, now: Now) -> Result<(), HandleError> {
+        self.end_link_to(peer, now);
+        self.end_pending_join(peer)?;
+        self.store.end_accepted_join(peer)?;
+        self.store.delete_request(peer)?;
+        let failed = self.store.fail_waiting(peer)?;
+        self.progress(failed);
+        if let Some(group) = self.store.direct_group(peer)? {
+            self.drop_group(&group)?;
+        }
+        self.end_offer(peer)?;
+        if purge {
+            self.store.purge(peer)?;
+            self.purged = true;
+        }
+        match self.store.contact(peer)? {
+            // A blocked one stays known as such.
+            Some(contact) if purge && !contact.blocked => self.store.delete_contact(peer)?,
+            Some(_) => self.store.set_standing(peer, Standing::Removed)?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn end_link_to(&mut self, peer: &PeerId, now: Now) {
+        if let Some(id) = self.links.get(peer).copied() {
+            self.drop_session(id, now);
+        }
+    }
+
+    /// Our card, to a contact that was not yet heard to have this version.
+    pub(super) fn send_card(&mut self, id: SessionId, peer: &PeerId) -> Result<(), HandleError> {
+        let Some(contact) = self.store.contact(peer)? else {
+            return Ok(());
+        };
+        let answer = self.store.accepted_join(peer)?;
+        let in_answer = answer.and_then(|join| self.card_version_in(peer, &join.done));
+        if contact.card_seen.max(in_answer.unwrap_or(0)) < self.store.own_card_version()? {
+            let update = CardUpdate {
+                card: Some(self.own_card(peer)?),
+                seen: contact.card_version,
+            };
+            self.post(id, &Frame::Card(update));
+        }
+        Ok(())
+    }
+
+    /// They answered one of our frames, and so they have the card in it.
+    pub(super) fn note_card_seen(&self, peer: &PeerId, frame: &[u8]) -> Result<(), HandleError> {
+        match self.card_version_in(peer, frame) {
+            Some(version) => Ok(self.store.set_card_seen(peer, version)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The version of our card in a request or an answer of ours.
+    fn card_version_in(&self, peer: &PeerId, frame: &[u8]) -> Option<u64> {
+        let frame = Frame::decode(frame).ok()?;
+        let card = if let Frame::ContactRequest(request) = frame {
+            request.card
+        } else if let Frame::ContactAccept(accept) = frame {
+            accept.card
+        } else {
+            return None;
+        };
+        let card = card.verify(&self.identity.peer_id(), peer).ok()?;
+        Some(card.version)
+    }
+
+    /// A contact says how it is reached now, and which card of ours it has.
+    pub(super) fn card(&mut self, id: SessionId, update: &CardUpdate) -> Result<(), HandleError> {
+        let peer = self.session(id)?.peer;
+        let own_version = self.store.own_card_version()?;
+        if update.seen > own_version {
+            // It knows more than this database: an older copy. Nothing is lost by sending the card again.
+            tracing::info!("a contact has a newer card of ours than we made");
+        }
+        self.store.set_card_seen(&peer, update.seen.min(own_version))?;
+        let Some(signed) = &update.card else {
+            return Ok(());
+        };
+        let card = signed.verify(&peer, &self.identity.peer_id())?;
+        let known = self.store.contact(&peer)?.ok_or(HandleError::Rights)?;
+        if card.version > known.card_version {
+            self.store.update_card(&card, signed)?;
+            self.publish_directory()?;
+        }
+        let seen = card.version.max(known.card_version);
+        self.post(id, &Frame::Card(CardUpdate { card: None, seen }));
+        Ok(())
+    }
+
+    /// The inviter has our request on its disk: by a link always, by a code where it holds us for our name.
+    pub(super) fn contact_kept(&mut self, id: SessionId, name: &str, now: Now) -> Result<(), HandleError> {
+        let peer = self.session(id)?.peer;
+        let pending = self.store.pending_join(&peer)?.ok_or(HandleError::Stale)?;
+        let by_link = self.link_joining.take_if(|joining| joining.inviter() == peer);
+        let by_code = self.joining.take_if(|joining| joining.asked == Some(peer));
+        if by_link.is_none() && by_code.is_none() && pending.inviter.is_some() {
+            // Said before.
+            return Ok(());
+        }
+        let name = name::validate(name).unwrap_or_else(|_| peer.short());
+        let expires = now.unix_ms.saturating_add(ANSWER_LIFETIME_MS);
+        self.store.keep_inviter(&peer, &name, expires)?;
+        self.publish_directory()?;
+        let settles = Settles {
+            join: by_code.is_some(),
+            ..Settles::default()
+        };
+        self.event(Event::Asked { peer, name, settles });
+        Ok(())
+    }
+
+    /// The inviter's user said no.
+    pub(super) fn contact_refused(&mut self, id: SessionId, now: Now) -> Result<(), HandleError> {
+        let session = self.session(id)?;
+        let peer = session.peer;
+        // Nobody redials for a request that is dead.
+        session.role = Role::Stranger;
+        let name = self
+            .store
+            .pending_join(&peer)?
+            .and_then(|pending| pending.inviter);
+        self.end_pending_join(&peer)?;
+        self.publish_directory()?;
+        self.event(Event::Declined {
+            peer,
+            name: name.unwrap_or_else(|| peer.short()),
+        });
+        self.drop_session(id, now);
+        Ok(())
+    }
+}
+
+fn hash(frame: &[u8]) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(frame).into()
+}
+
+/// The longest prefix of whole characters within so many bytes.
+fn truncated(text: &str, bytes: usize) -> &str {
+    let end = text
+        .char_indices()
+        .map(|(at, c)| at.saturating_add(c.len_utf8()))
+        .take_while(|end| *end <= bytes)
+        .last();
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
+}

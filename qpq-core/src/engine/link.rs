@@ -1,0 +1,328 @@
+//! First contact by link: the joiner proves that it has the link and asks; the inviter keeps the request until a
+//! person decides.
+//!
+//! ```text
+//! joiner                                  inviter
+//!   PairStart{link}           ------->    a link of ours
+//!                             <-------    PairReply{}
+//!   PairProof                 ------->    only now is told what became of the link
+//!                             <-------    PairProof
+//!   one commit: KeyPackage, pending join
+//!   ContactRequest{.., proof} ------->    one commit: request, link used
+//!                             <-------    ContactKept{name}
+//! ```
+//! The proof in the request holds on every later link too, so that it can be repeated without the first steps.
+
+mod joiner;
+
+pub(super) use joiner::LinkJoining;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Engine, Event, Failure, HandleError, Reply, SessionId,
+    session::{Pairing, REQUEST_BUDGET},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    card::LanKey,
+    contact::{NEW_KEY, Trust},
+    group,
+    id::{LinkId, PeerId},
+    invite::{Ends, Link, Prover},
+    name,
+    store::{LinkRow, LinkState, NewRequest, StoreError},
+    time::Now,
+    wire::{ContactRequest, Frame, Refusal, Role},
+};
+
+/// Links that may be open at a time.
+const OPEN: usize = 8;
+/// Requests that may wait for the user.
+const REQUESTS: usize = 64;
+/// How long who comes too late is still told so, in milliseconds.
+const LATE_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl Engine {
+    pub(super) fn invite_by_link(&mut self, lifetime: Duration, now: Now) -> Result<Reply, HandleError> {
+        let links = self.store.links()?;
+        let open = |link: &&LinkRow| link.state(now.unix_ms) == LinkState::Open;
+        if links.iter().filter(open).count() >= OPEN {
+            return Err(Failure::TooManyLinks.into());
+        }
+        let link = Link::new(self.identity.peer_id(), &mut self.rng);
+        let lifetime = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        let expires = now.unix_ms.saturating_add(lifetime);
+        self.store
+            .put_link(&link.id(), link.secret(), now.unix_ms, expires)?;
+        self.expire_links(now)?;
+        self.publish_directory()?;
+        Ok(Reply::Link { link, expires })
+    }
+
+    pub(super) fn cancel_link(&mut self, link: &LinkId, now: Now) -> Result<Reply, HandleError> {
+        let known = self.store.link(link)?.map(|link| link.state(now.unix_ms));
+        if !matches!(known, Some(LinkState::Open | LinkState::Used)) {
+            return Err(Failure::UnknownLink.into());
+        }
+        self.store.cancel_link(link, now.unix_ms)?;
+        self.publish_directory()?;
+        Ok(Reply::Done)
+    }
+
+    /// Forgets links that expired so long ago that nobody comes with them any more.
+    pub(super) fn expire_links(&mut self, now: Now) -> Result<(), StoreError> {
+        if self.store.forget_links(now.unix_ms.saturating_sub(LATE_MS))? > 0 {
+            self.publish_directory()?;
+        }
+        if let Some(next) = self.store.next_link_expiry()? {
+            let left = next.saturating_add(LATE_MS).saturating_sub(now.unix_ms);
+            self.wake_in(Duration::from_millis(u64::try_from(left).unwrap_or(0)), now);
+        }
+        Ok(())
+    }
+
+    /// Whether strangers are expected.
+    pub(super) fn is_inviting(&self) -> Result<bool, StoreError> {
+        Ok(self.invite.is_some() || !self.store.links()?.is_empty())
+    }
+
+    /// Step 1: somebody has a link of ours, or says so.
+    pub(super) fn link_start(&mut self, id: SessionId, link: LinkId, now: Now) -> Result<(), HandleError> {
+        let session = self.session(id)?;
+        let (peer, role) = (session.peer, session.role);
+        if !matches!(session.pairing, Pairing::Idle) {
+            // One link per connection.
+            return Err(HandleError::Rights);
+        }
+        let known = self.store.link(&link)?;
+        let accepted = role == Role::Contact && self.store.accepted_join(&peer)?.is_some();
+        if accepted && known.as_ref().is_none_or(|link| link.used_by == Some(peer)) {
+            // It was accepted and does not know yet.
+            return self.greet(id, peer, now);
+        }
+        let refusal = match (role, known) {
+            // By another link: what was accepted, it cannot use any more.
+            (Role::Contact, Some(_)) if accepted => None,
+            (Role::Contact, _) => Some(Refusal::Invalid),
+            (_, None) => Some(Refusal::NoInvite),
+            (Role::Stranger | Role::Proven | Role::Requester | Role::Pending, Some(_)) => None,
+        };
+        if let Some(refusal) = refusal {
+            self.refuse(id, refusal, now);
+            return Ok(());
+        }
+        self.session(id)?.pairing = Pairing::LinkInviter(link);
+        self.post(id, &Frame::PairReply { spake: Vec::new() });
+        Ok(())
+    }
+
+    /// Step 3: the joiner proves to have the link. Whoever has not learns nothing about it.
+    pub(super) fn judge_link_proof(
+        &mut self,
+        id: SessionId,
+        link: LinkId,
+        mac: &[u8; 32],
+        now: Now,
+    ) -> Result<(), HandleError> {
+        let own = self.identity.peer_id();
+        let session = self.session(id)?;
+        let peer = session.peer;
+        let ends = Ends {
+            inviter: own,
+            joiner: peer,
+            channel: session.channel,
+        };
+        let Some(link) = self.store.link(&link)? else {
+            self.refuse(id, Refusal::Cancelled, now);
+            return Ok(());
+        };
+        let keys = link.keys();
+        if !keys.holds(Prover::Joiner, &ends, mac) {
+            self.refuse(id, Refusal::WrongCode, now);
+            return Ok(());
+        }
+        if self.turns_away(id, &link, &peer, now)? {
+            return Ok(());
+        }
+        let session = self.session(id)?;
+        session.role = session.role.max(Role::Proven);
+        session.pairing = Pairing::LinkProved(link.id);
+        self.limit(id, REQUEST_BUDGET);
+        let mac = keys.proof(Prover::Inviter, &ends);
+        self.post(id, &Frame::PairProof { mac });
+        Ok(())
+    }
+
+    /// Step 5: who has the link asks. One commit keeps the request and uses the link up; a person decides later.
+    pub(super) fn link_request(
+        &mut self,
+        id: SessionId,
+        request: &ContactRequest,
+        bytes: &[u8],
+        now: Now,
+    ) -> Result<(), HandleError> {
+        let peer = self.session(id)?.peer;
+        if request.identity != peer {
+            return Err(HandleError::Forged("identity"));
+        }
+        if self.session(id)?.role == Role::Contact {
+            return self.accepted_asks_again(id, request, bytes, now);
+        }
+        match self.store.request(&peer)? {
+            Some(known) if known.frame != bytes => {}
+            Some(known) if known.refused => return self.tell_refused(id, &peer, now),
+            Some(_) => return self.say_kept(id),
+            None => {}
+        }
+        let Some(link) = self.link_of_request(id, request)? else {
+            return Err(HandleError::Forged("proof"));
+        };
+        if self.turns_away(id, &link, &peer, now)? {
+            return Ok(());
+        }
+        request.card.verify(&peer, &self.identity.peer_id())?;
+        for package in &request.key_packages {
+            group::read_key_package(&self.store.provider(), package, &peer)?;
+        }
+        let claimed = name::validate(&request.name).unwrap_or_else(|_| peer.short());
+        let name = match self.store.namesake(&claimed)? {
+            Some(_) => self.free_name(&claimed, NEW_KEY)?,
+            None => claimed.clone(),
+        };
+        let new = NewRequest {
+            peer: &peer,
+            name: &name,
+            claimed: &claimed,
+            frame: bytes,
+            link: &link.id,
+        };
+        self.store.put_request(&new, now.unix_ms)?;
+        self.store.use_link(&link.id, &peer, now.unix_ms)?;
+        self.drop_oldest_requests(now)?;
+        let session = self.session(id)?;
+        session.role = session.role.max(Role::Requester);
+        session.pairing = Pairing::Idle;
+        self.publish_directory()?;
+        self.event(Event::Request { peer, name });
+        self.say_kept(id)
+    }
+
+    /// Accepted meanwhile: the answer was sent when this link began, and the request was on its way. Or what was
+    /// accepted is of no use to them any more, and they came with another link.
+    fn accepted_asks_again(
+        &mut self,
+        id: SessionId,
+        request: &ContactRequest,
+        bytes: &[u8],
+        now: Now,
+    ) -> Result<(), HandleError> {
+        let peer = self.session(id)?.peer;
+        let hash = Sha256::digest(bytes).into();
+        let Some(accepted) = self.store.accepted_join(&peer)? else {
+            return Ok(());
+        };
+        if accepted.request == hash || !accepted.by_link {
+            return Ok(());
+        }
+        let Some(link) = self.link_of_request(id, request)? else {
+            return Err(HandleError::Forged("proof"));
+        };
+        if self.turns_away(id, &link, &peer, now)? {
+            return Ok(());
+        }
+        let accept = self.accept(&peer, request, Trust::Link, now)?;
+        self.store
+            .put_accepted_join(&peer, &hash, &accept.encode(), true)?;
+        self.store.use_link(&link.id, &peer, now.unix_ms)?;
+        self.session(id)?.pairing = Pairing::Idle;
+        self.greet(id, peer, now)
+    }
+
+    fn say_kept(&mut self, id: SessionId) -> Result<(), HandleError> {
+        let name = self.store.own_name()?;
+        self.post(id, &Frame::ContactKept { name });
+        Ok(())
+    }
+
+    /// The link that a request proves: the one that was proved on this connection, or any.
+    fn link_of_request(
+        &mut self,
+        id: SessionId,
+        request: &ContactRequest,
+    ) -> Result<Option<LinkRow>, HandleError> {
+        let own = self.identity.peer_id();
+        let session = self.session(id)?;
+        let (peer, proved) = (session.peer, &session.pairing);
+        let only = if let Pairing::LinkProved(link) = proved {
+            Some(*link)
+        } else {
+            None
+        };
+        let Some(proof) = request.proof else {
+            return Ok(None);
+        };
+        let links = self.store.links()?.into_iter();
+        let mut candidates = links.filter(|link| only.is_none_or(|only| only == link.id));
+        Ok(candidates.find(|link| {
+            let keys = link.keys();
+            keys.request_holds(&own, &peer, &request.key_packages, &proof)
+        }))
+    }
+
+    /// Refuses a link that is good for nobody, or not for this one. Its first user may come again while the
+    /// request waits.
+    fn turns_away(
+        &mut self,
+        id: SessionId,
+        link: &LinkRow,
+        peer: &PeerId,
+        now: Now,
+    ) -> Result<bool, HandleError> {
+        let waits = self.store.request(peer)?.is_some_and(|request| !request.refused);
+        let own = link.used_by == Some(*peer) && waits;
+        let refusal = match link.state(now.unix_ms) {
+            LinkState::Open => return Ok(false),
+            LinkState::Used if own => return Ok(false),
+            LinkState::Used => Refusal::Used,
+            LinkState::Cancelled => Refusal::Cancelled,
+            LinkState::Expired => Refusal::Expired,
+        };
+        if refusal == Refusal::Used {
+            self.store.count_refused(&link.id)?;
+        }
+        self.refuse(id, refusal, now);
+        Ok(true)
+    }
+
+    fn drop_oldest_requests(&mut self, now: Now) -> Result<(), HandleError> {
+        let requests = self.store.requests()?;
+        let too_many = requests.len().saturating_sub(REQUESTS);
+        for request in requests.into_iter().take(too_many) {
+            let (peer, name) = (request.peer, request.name);
+            self.store.delete_request(&peer)?;
+            if let Some(session) = self.links.get(&peer).copied() {
+                self.refuse(session, Refusal::Busy, now);
+            }
+            self.event(Event::RequestDropped { peer, name });
+        }
+        Ok(())
+    }
+
+    /// Who waits for the user's word, and the key of their mDNS token.
+    pub(super) fn requesters(&self) -> Result<BTreeMap<PeerId, LanKey>, StoreError> {
+        let own = self.identity.peer_id();
+        let requests = self.store.requests()?.into_iter();
+        let keys = requests.map(|request| {
+            let peer = request.peer;
+            let Ok(Frame::ContactRequest(request)) = Frame::decode(&request.frame) else {
+                return Err(StoreError::Corrupt("request"));
+            };
+            let card = request.card.verify(&peer, &own);
+            let card = card.map_err(|_| StoreError::Corrupt("card of a request"))?;
+            Ok((peer, card.lan_key))
+        });
+        keys.collect()
+    }
+}

@@ -1,0 +1,190 @@
+//! Joins under way: our own requests until they are answered, our answers until they are confirmed, and requests
+//! by link until the user has decided.
+
+use super::{Store, StoreError, blob};
+use crate::{contact::is_marked, id::PeerId};
+
+/// An accepted ContactRequest whose sender has not confirmed our answer.
+#[derive(Debug)]
+pub(crate) struct AcceptedJoin {
+    /// SHA-256 of the request's frame.
+    pub(crate) request: [u8; 32],
+    /// The ContactAccept frame.
+    pub(crate) done: Vec<u8>,
+    /// It came by a link; otherwise by a spoken code.
+    pub(crate) by_link: bool,
+}
+
+/// Our own request to be a contact.
+#[derive(Debug)]
+pub(crate) struct PendingJoin {
+    /// The ContactRequest frame.
+    pub(crate) request: Vec<u8>,
+    /// By a link; otherwise by a spoken code.
+    pub(crate) by_link: bool,
+    /// The inviter's name, once it has the request on its disk.
+    pub(crate) inviter: Option<String>,
+}
+
+/// A request by link that waits for the user.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) peer: PeerId,
+    /// As shown.
+    pub(crate) name: String,
+    /// As they call themselves.
+    pub(crate) claimed: String,
+    /// The ContactRequest frame.
+    pub(crate) frame: Vec<u8>,
+    /// The user said no, and they were not told yet.
+    pub(crate) refused: bool,
+}
+
+impl Request {
+    /// Whether it claims this name (in lower case), which is a contact's, and the user has not said who it is.
+    pub(crate) fn claims(&self, folded: &str) -> bool {
+        !self.refused && is_marked(&self.name, &self.claimed) && self.claimed.to_lowercase() == folded
+    }
+}
+
+impl Store {
+    /// Remembers our ContactRequest to a peer, and which KeyPackage it carries.
+    pub(crate) fn put_pending_join(
+        &self,
+        peer: &PeerId,
+        request: &[u8],
+        key_package: &[u8],
+        expires_at: i64,
+    ) -> Result<(), StoreError> {
+        self.write(
+            "pending_join.put",
+            "INSERT INTO pending_join(peer, request, key_package, expires_at) VALUES(?1, ?2, ?3, ?4)",
+            (peer.0, request, key_package, expires_at),
+        )?;
+        Ok(())
+    }
+
+    /// Our own request to a peer, where one is under way.
+    pub(crate) fn pending_join(&self, peer: &PeerId) -> Result<Option<PendingJoin>, StoreError> {
+        let sql = "SELECT request, link IS NOT NULL, inviter FROM pending_join WHERE peer = ?1";
+        self.one(sql, [peer.0], |row| {
+            Ok(PendingJoin {
+                request: row.get(0)?,
+                by_link: row.get(1)?,
+                inviter: row.get(2)?,
+            })
+        })
+    }
+
+    /// Peers we asked to be contacts with, and the request to repeat.
+    pub(crate) fn pending_joins(&self) -> Result<Vec<(PeerId, Vec<u8>)>, StoreError> {
+        self.all("SELECT peer, request FROM pending_join", [], |row| {
+            Ok((PeerId(blob(row, 0)?), row.get(1)?))
+        })
+    }
+
+    /// Forgets a request and returns the reference of its KeyPackage.
+    pub(crate) fn end_pending_join(&self, peer: &PeerId) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT key_package FROM pending_join WHERE peer = ?1";
+        let key_package = self.one(sql, [peer.0], |row| row.get(0))?;
+        self.write(
+            "pending_join.end",
+            "DELETE FROM pending_join WHERE peer = ?1",
+            [peer.0],
+        )?;
+        Ok(key_package)
+    }
+
+    /// Peers whose answer is not waited for any longer.
+    pub(crate) fn expired_joins(&self, unix_ms: i64) -> Result<Vec<PeerId>, StoreError> {
+        let sql = "SELECT peer FROM pending_join WHERE expires_at <= ?1";
+        self.all(sql, [unix_ms], |row| blob(row, 0).map(PeerId))
+    }
+
+    /// Keeps the answer to a joiner until the joiner's first Head.
+    pub(crate) fn put_accepted_join(
+        &self,
+        peer: &PeerId,
+        hash: &[u8; 32],
+        done: &[u8],
+        by_link: bool,
+    ) -> Result<(), StoreError> {
+        self.write(
+            "accepted_join.put",
+            "INSERT OR REPLACE INTO accepted_join(peer, request_hash, done, by_link) VALUES(?1, ?2, ?3, ?4)",
+            (peer.0, hash, done, by_link),
+        )?;
+        Ok(())
+    }
+
+    /// What an invite of ours led to and the joiner has not confirmed.
+    pub(crate) fn accepted_join(&self, peer: &PeerId) -> Result<Option<AcceptedJoin>, StoreError> {
+        self.one(
+            "SELECT request_hash, done, by_link FROM accepted_join WHERE peer = ?1",
+            [peer.0],
+            |row| {
+                Ok(AcceptedJoin {
+                    request: blob(row, 0)?,
+                    done: row.get(1)?,
+                    by_link: row.get(2)?,
+                })
+            },
+        )
+    }
+
+    /// The joiner confirmed; `false` when it had done so before.
+    pub(crate) fn end_accepted_join(&self, peer: &PeerId) -> Result<bool, StoreError> {
+        let ended = self.write(
+            "accepted_join.end",
+            "DELETE FROM accepted_join WHERE peer = ?1",
+            [peer.0],
+        )?;
+        Ok(ended > 0)
+    }
+
+    /// Requests by link, oldest first.
+    pub(crate) fn requests(&self) -> Result<Vec<Request>, StoreError> {
+        self.all(
+            "SELECT peer, name, frame, refused, claimed FROM request ORDER BY stored_at, peer",
+            [],
+            |row| {
+                Ok(Request {
+                    peer: PeerId(blob(row, 0)?),
+                    name: row.get(1)?,
+                    frame: row.get(2)?,
+                    refused: row.get(3)?,
+                    claimed: row.get(4)?,
+                })
+            },
+        )
+    }
+
+    /// The request of one person.
+    pub(crate) fn request(&self, peer: &PeerId) -> Result<Option<Request>, StoreError> {
+        Ok(self.requests()?.into_iter().find(|request| request.peer == *peer))
+    }
+
+    pub(crate) fn rename_request(&self, peer: &PeerId, name: &str) -> Result<(), StoreError> {
+        self.write(
+            "request.name",
+            "UPDATE request SET name = ?2 WHERE peer = ?1",
+            (peer.0, name),
+        )?;
+        Ok(())
+    }
+
+    /// The user said no: kept until they were told.
+    pub(crate) fn refuse_request(&self, peer: &PeerId) -> Result<(), StoreError> {
+        self.write(
+            "request.refuse",
+            "UPDATE request SET refused = 1 WHERE peer = ?1",
+            [peer.0],
+        )?;
+        Ok(())
+    }
+
+    pub(crate) fn delete_request(&self, peer: &PeerId) -> Result<(), StoreError> {
+        self.write("request.delete", "DELETE FROM request WHERE peer = ?1", [peer.0])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! Invites by link: our own, the requests that came by them, and the requests of ours that wait.
+
+use super::{Store, StoreError, blob};
+use crate::{
+    id::{LinkId, PeerId},
+    invite::LinkKeys,
+    secret::Secret,
+};
+
+/// Links that are kept, whatever became of them.
+const KEPT: i64 = 64;
+
+/// A link of our own.
+#[derive(Debug)]
+pub(crate) struct LinkRow {
+    pub(crate) id: LinkId,
+    secret: Secret<16>,
+    expires_at: i64,
+    pub(crate) used_by: Option<PeerId>,
+    cancelled: bool,
+}
+
+/// What a link is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    Open,
+    Used,
+    Cancelled,
+    Expired,
+}
+
+/// Our request to somebody whose link we have.
+#[derive(Debug)]
+pub(crate) struct PendingLink {
+    pub(crate) peer: PeerId,
+    /// The frame, with a proof that holds for ever.
+    pub(crate) request: Vec<u8>,
+    pub(crate) secret: Secret<16>,
+    /// Their name, once they have the request.
+    pub(crate) inviter: Option<String>,
+}
+
+/// Somebody's request, before it is kept for the user.
+#[derive(Debug)]
+pub(crate) struct NewRequest<'a> {
+    pub(crate) peer: &'a PeerId,
+    /// As shown: marked where a contact has it.
+    pub(crate) name: &'a str,
+    /// Valid by `name::validate`.
+    pub(crate) claimed: &'a str,
+    /// The ContactRequest, as it came.
+    pub(crate) frame: &'a [u8],
+    /// Which invite led to it.
+    pub(crate) link: &'a LinkId,
+}
+
+const LINK: &str = "SELECT link_id, secret, expires_at, used_by, cancelled FROM link";
+
+impl LinkRow {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: LinkId(blob(row, 0)?),
+            secret: Secret::new(blob(row, 1)?),
+            expires_at: row.get(2)?,
+            used_by: row.get::<_, Option<[u8; 32]>>(3)?.map(PeerId),
+            cancelled: row.get(4)?,
+        })
+    }
+
+    pub(crate) fn keys(&self) -> LinkKeys {
+        LinkKeys::derive(&self.secret)
+    }
+
+    pub(crate) fn state(&self, unix_ms: i64) -> LinkState {
+        if self.used_by.is_some() {
+            LinkState::Used
+        } else if self.cancelled {
+            LinkState::Cancelled
+        } else if self.expires_at <= unix_ms {
+            LinkState::Expired
+        } else {
+            LinkState::Open
+        }
+    }
+}
+
+impl Store {
+    /// Stores a new link of our own.
+    pub(crate) fn put_link(
+        &self,
+        id: &LinkId,
+        secret: &Secret<16>,
+        created_at: i64,
+        expires_at: i64,
+    ) -> Result<(), StoreError> {
+        self.write(
+            "link.put",
+            "INSERT INTO link(link_id, secret, created_at, expires_at) VALUES(?1, ?2, ?3, ?4)",
+            (id.0, secret.expose(), created_at, expires_at),
+        )?;
+        Ok(())
+    }
+
+    pub(crate) fn link(&self, id: &LinkId) -> Result<Option<LinkRow>, StoreError> {
+        let sql = format!("{LINK} WHERE link_id = ?1");
+        self.one(&sql, [id.0], LinkRow::read)
+    }
+
+    /// All links: those that nobody used or took back first, the newest of them first.
+    pub(crate) fn links(&self) -> Result<Vec<LinkRow>, StoreError> {
+        let sql = format!("{LINK} ORDER BY used_by IS NOT NULL OR cancelled, expires_at DESC, link_id");
+        self.all(&sql, [], LinkRow::read)
+    }
+
+    /// From now on a late comer has a day to be told so.
+    pub(crate) fn use_link(&self, id: &LinkId, peer: &PeerId, unix_ms: i64) -> Result<(), StoreError> {
+        let sql = "UPDATE link SET used_by = ?2, expires_at = min(expires_at, ?3) WHERE link_id = ?1";
+        self.write("link.use", sql, (id.0, peer.0, unix_ms))?;
+        Ok(())
+    }
+
+    /// Counts somebody who came with a link that another one had used.
+    pub(crate) fn count_refused(&self, id: &LinkId) -> Result<(), StoreError> {
+        let sql = "UPDATE link SET refused = min(refused + 1, 1000000) WHERE link_id = ?1";
+        self.write("link.refuse", sql, [id.0])?;
+        Ok(())
+    }
+
+    /// The same.
+    pub(crate) fn cancel_link(&self, id: &LinkId, unix_ms: i64) -> Result<(), StoreError> {
+        let sql = "UPDATE link SET cancelled = 1, expires_at = min(expires_at, ?2) WHERE link_id = ?1";
+        self.write("link.cancel", sql, (id.0, unix_ms))?;
+        Ok(())
+    }
+
+    /// Forgets a link, unless somebody used it.
+    pub(crate) fn forget_link(&self, id: &LinkId) -> Result<(), StoreError> {
+        let sql = "DELETE FROM link WHERE link_id = ?1 AND used_by IS NULL";
+        self.write("link.forget_one", sql, [id.0])?;
+        Ok(())
+    }
+
+    /// Forgets links that expired before, and the oldest dead ones of many; says how many. One whose request waits for
+    /// the user's word stays: by it the requester asks again.
+    pub(crate) fn forget_links(&self, expired_before: i64) -> Result<usize, StoreError> {
+        self.write(
+            "link.forget",
+            "DELETE FROM link WHERE NOT EXISTS(SELECT 1 FROM request WHERE request.link = link_id AND NOT refused)
+               AND (expires_at <= ?1 OR link_id IN (
+                 SELECT link_id FROM link
+                 ORDER BY used_by IS NOT NULL OR cancelled, expires_at DESC, link_id LIMIT -1 OFFSET ?2))",
+            (expired_before, KEPT),
+        )
+    }
+
+    /// When the next link expires.
+    pub(crate) fn next_link_expiry(&self) -> Result<Option<i64>, StoreError> {
+        let next = self.one(
+            "SELECT min(expires_at) FROM link
+             WHERE NOT EXISTS(SELECT 1 FROM request WHERE request.link = link_id AND NOT refused)",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(next.flatten())
+    }
+
+    /// Keeps a request until the user decides; one of the same person before is replaced.
+    pub(crate) fn put_request(&self, new: &NewRequest<'_>, unix_ms: i64) -> Result<(), StoreError> {
+        self.write(
+            "request.put",
+            "INSERT OR REPLACE INTO request(peer, name, claimed, frame, link, stored_at)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+            (new.peer.0, new.name, new.claimed, new.frame, new.link.0, unix_ms),
+        )?;
+        Ok(())
+    }
+
+    /// Remembers our request by link to a peer, and which KeyPackage it carries.
+    pub(crate) fn put_pending_link(
+        &self,
+        pending: &PendingLink,
+        key_package: &[u8],
+        expires_at: i64,
+    ) -> Result<(), StoreError> {
+        self.write(
+            "pending_join.put_link",
+            "INSERT INTO pending_join(peer, request, key_package, expires_at, link) VALUES(?1, ?2, ?3, ?4, ?5)",
+            (
+                pending.peer.0,
+                &pending.request,
+                key_package,
+                expires_at,
+                pending.secret.expose(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Our requests by link.
+    pub(crate) fn pending_links(&self) -> Result<Vec<PendingLink>, StoreError> {
+        let sql = "SELECT peer, request, link, inviter FROM pending_join WHERE link IS NOT NULL";
+        self.all(sql, [], |row| {
+            Ok(PendingLink {
+                peer: PeerId(blob(row, 0)?),
+                request: row.get(1)?,
+                secret: Secret::new(blob(row, 2)?),
+                inviter: row.get(3)?,
+            })
+        })
+    }
+
+    /// Our request by link to this peer.
+    pub(crate) fn pending_link(&self, peer: &PeerId) -> Result<Option<PendingLink>, StoreError> {
+        let all = self.pending_links()?;
+        Ok(all.into_iter().find(|pending| pending.peer == *peer))
+    }
+
+    /// The inviter has our request.
+    pub(crate) fn keep_inviter(&self, peer: &PeerId, name: &str, expires_at: i64) -> Result<(), StoreError> {
+        let sql = "UPDATE pending_join SET inviter = ?2, expires_at = max(expires_at, ?3) WHERE peer = ?1";
+        self.write("pending_join.kept", sql, (peer.0, name, expires_at))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! What screens show of our own links.
+
+use rusqlite::params;
+
+use super::{Reader, StoreError, blob, from_sql};
+use crate::id::{LinkId, PeerId};
+
+/// A link that was neither taken back nor has expired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenLink {
+    /// What to call it.
+    pub id: LinkId,
+    /// Unix ms.
+    pub expires_at: i64,
+    /// Who used it.
+    pub used_by: Option<PeerId>,
+    /// Under which name they are known or asked; hostile text, valid by `name::validate`.
+    pub used_by_name: Option<String>,
+    /// How often others came with it after that.
+    pub refused: u64,
+}
+
+impl Reader {
+    /// Own links that can be used at this time (Unix ms), or were used not long ago, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub fn links(&self, unix_ms: i64) -> Result<Vec<OpenLink>, StoreError> {
+        let sql = "SELECT link_id, expires_at, used_by, coalesce(contact.name, request.name), link.refused
+                   FROM link LEFT JOIN contact ON contact.peer = used_by LEFT JOIN request ON request.peer = used_by
+                   WHERE (expires_at > ?1 OR used_by IS NOT NULL) AND NOT cancelled ORDER BY created_at DESC, link_id";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let links = statement.query_map(params![unix_ms], |row| {
+            Ok(OpenLink {
+                id: LinkId(blob(row, 0)?),
+                expires_at: row.get(1)?,
+                used_by: row.get::<_, Option<[u8; 32]>>(2)?.map(PeerId),
+                used_by_name: row.get(3)?,
+                refused: from_sql(row.get(4)?),
+            })
+        })?;
+        Ok(links.collect::<rusqlite::Result<_>>()?)
+    }
+}
