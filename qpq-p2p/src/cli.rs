@@ -1,6 +1,10 @@
 //! The command line: arguments in, lines out. One file per verb.
 
 mod chat;
+mod completions;
+mod config;
+mod contact;
+mod daemon;
 mod follow;
 mod init;
 mod input;
@@ -8,11 +12,18 @@ mod invite;
 mod join;
 mod listen;
 mod log;
+mod man;
+mod nearby;
 mod output;
+mod passphrase;
+mod qr;
 mod render;
 mod send;
 mod start;
+mod status;
+mod unlock;
 mod usage;
+mod verify;
 mod warnings;
 mod whoami;
 
@@ -21,17 +32,22 @@ use std::{
     io::{self, IsTerminal},
     path::PathBuf,
     process::ExitCode,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use clap::{CommandFactory, Parser, Subcommand};
+use qpq_core::passphrase::Passphrase;
 
 use crate::{
-    config::{self, Color, Layer},
+    config::{self as settings, Color, Layer, Layers},
+    control::{Access, Client, SocketPlace},
     duration,
+    event::OwnerKind,
     failure::Failure,
-    owner::Owner,
-    profile::{Folders, Profile, ProfileName},
+    profile::{Folders, ProfileName, SealedProfile},
+    request::Read,
+    sink::Sink,
 };
 use output::Output;
 
@@ -42,7 +58,8 @@ use output::Output;
     after_help = "Examples:\n  qpq init anna                 create your identity\n  qpq invite                    \
     prints a code to tell to somebody on your network\n  qpq join 4-otter-violin       they type it, and you chat\n\n\
     A flag wins over its variable, which wins over config.toml, which wins over the default:\n  \
-    QPQ_HOME QPQ_PROFILE QPQ_INTERFACES QPQ_MDNS_PORT QPQ_TIMEOUT QPQ_COLOR\n  QPQ_JSON QPQ_NO_INPUT QPQ_LOG"
+    QPQ_HOME QPQ_PROFILE QPQ_INTERFACES QPQ_MDNS_PORT QPQ_TIMEOUT QPQ_COLOR\n  QPQ_JSON QPQ_NO_INPUT QPQ_LOG QPQ_PASSPHRASE_FILE QPQ_PASSPHRASE_FD\n  \
+    QPQ_NEW_PASSPHRASE_FILE QPQ_NEW_PASSPHRASE_FD"
 )]
 struct Arguments {
     #[command(flatten)]
@@ -97,15 +114,31 @@ enum Verb {
     Listen(listen::Arguments),
     Log(log::Arguments),
     Chat(chat::Arguments),
+    Contact(contact::Arguments),
+    Verify(verify::Arguments),
+    Daemon(daemon::Arguments),
+    Passphrase(passphrase::Arguments),
+    Config(config::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
+    Status(status::Arguments),
+    Nearby(nearby::Arguments),
 }
 
 /// What every verb works with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Context {
     folders: Folders,
     settings: Layer,
+    /// What the settings were made of.
+    layers: Layers,
     output: Output,
+    /// What opened the profile: whoever goes on in another's place is not asked again.
+    passphrase: Arc<Mutex<Option<Passphrase>>>,
 }
+
+/// For threads that are in the middle of something at the end.
+const TEARDOWN: Duration = Duration::from_millis(500);
 
 /// An exit code other than that of a [`Failure`].
 type Exit = u8;
@@ -141,20 +174,24 @@ fn run(arguments: Vec<OsString>) -> Result<Exit, Failure> {
         output::help(&Arguments::command().render_help().to_string(), true)?;
         return Ok(crate::failure::FailureCode::Usage.exit());
     }
-    let (folders, settings) = global.settings()?;
+    let (folders, layers) = global.settings()?;
+    let settings = layers.merged();
     start::log(global.verbose, global.quiet, &settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::unexpected("qpq cannot start", error))?;
-    let outcome = runtime.block_on(async {
+    // The ends of RPC stay on the thread that they were made on.
+    let outcome = tokio::task::LocalSet::new().block_on(&runtime, async {
         let stopped = start::signals()?;
         let json = settings.json == Some(true);
         let output = Output::new(json, global.quiet, settings.color.unwrap_or_default(), stopped);
         let context = Context {
             folders,
             settings,
+            layers,
             output,
+            passphrase: Arc::default(),
         };
         let outcome = verb.unwrap_or_default().run(&context).await;
         Ok(outcome.unwrap_or_else(|failure| {
@@ -162,8 +199,9 @@ fn run(arguments: Vec<OsString>) -> Result<Exit, Failure> {
             failure.code.exit()
         }))
     });
-    // A read from standard input that never returns must not keep the process.
-    runtime.shutdown_background();
+    // Whoever is in the middle of the database when the process is torn down crashes it; a read from standard input that
+    // never returns must not keep it, though.
+    runtime.shutdown_timeout(TEARDOWN);
     outcome
 }
 
@@ -185,13 +223,22 @@ impl Verb {
             Self::Listen(arguments) => listen::run(arguments, context).await,
             Self::Log(arguments) => log::run(arguments, context).await,
             Self::Chat(arguments) => chat::run(arguments, context).await,
+            Self::Contact(arguments) => contact::run(arguments, context).await,
+            Self::Verify(arguments) => verify::run(arguments, context).await,
+            Self::Daemon(arguments) => daemon::run(arguments, context).await,
+            Self::Passphrase(arguments) => passphrase::run(arguments, context).await,
+            Self::Config(arguments) => config::run(arguments, context).await,
+            Self::Completions(arguments) => completions::run(&arguments),
+            Self::Man(arguments) => man::run(arguments),
+            Self::Status(arguments) => status::run(arguments, context).await,
+            Self::Nearby(arguments) => nearby::run(arguments, context).await,
         }
     }
 }
 
 impl Global {
-    fn settings(&self) -> Result<(Folders, Layer), Failure> {
-        let (environment, unknown) = config::from_environment(std::env::vars_os())?;
+    fn settings(&self) -> Result<(Folders, Layers), Failure> {
+        let (environment, unknown) = settings::from_environment(std::env::vars_os())?;
         let flags = Layer {
             home: self.home.clone(),
             profile: self.profile.clone(),
@@ -201,14 +248,20 @@ impl Global {
             no_input: self.no_input.then_some(true),
             ..Layer::default()
         };
-        let above = flags.over(environment);
-        let folders = Folders::locate(above.home.as_deref())?;
-        let settings = above.over(config::from_file(folders.config())?);
+        let home = flags.home.as_deref().or(environment.home.as_deref());
+        let folders = Folders::locate(home)?;
+        let (file, lines) = settings::from_file(folders.config())?;
+        let layers = Layers {
+            flags,
+            environment,
+            file,
+            lines,
+        };
+        let json = layers.merged().json == Some(true);
         for name in unknown.iter().filter(|_| !self.quiet) {
-            let text = format!("{name} is set, but no setting of this version has that name");
-            output::warn(&text, settings.json == Some(true));
+            output::warn(&settings::warning(name), json);
         }
-        Ok((folders, settings))
+        Ok((folders, layers))
     }
 }
 
@@ -218,14 +271,35 @@ impl Context {
             .profile(&self.settings.profile.clone().unwrap_or_default())
     }
 
-    /// Opens the profile for reading.
-    fn profile(&self) -> Result<Profile, Failure> {
-        Ok(Profile::open(&self.folder())?)
+    /// How this process gets at the profile. Lasting: it goes on until somebody ends it.
+    fn access(&self, kind: OwnerKind, lasting: bool) -> Access {
+        let folder = self.folder();
+        let (opened, context) = (folder.clone(), self.clone());
+        let (sealed, asker) = (folder.clone(), self.clone());
+        Access {
+            socket: SocketPlace::new(folder.clone(), self.settings.home.is_some()),
+            folder,
+            network: self.settings.network(),
+            kind,
+            lasting,
+            open: Box::new(move || unlock::open(&SealedProfile::read(&opened)?, &context)),
+            asks: Box::new(move || unlock::asks(&SealedProfile::read(&sealed)?, &asker)),
+        }
     }
 
-    /// Opens the profile as its owner.
-    fn owner(&self) -> Result<Owner, Failure> {
-        Owner::open(self.profile()?, self.settings.network())
+    /// Attaches to the owner of the profile, or becomes it, for as long as one thing takes.
+    async fn client(&self) -> Result<Client, Failure> {
+        Client::attach(self.access(OwnerKind::Brief, false)).await
+    }
+
+    /// The same for what goes on until somebody ends it.
+    async fn lasting_client(&self, kind: OwnerKind) -> Result<Client, Failure> {
+        Client::attach(self.access(kind, true)).await
+    }
+
+    /// Has answered what needs no network.
+    async fn read(&self, read: Read, sink: &mut impl Sink) -> Result<(), Failure> {
+        Client::read(&self.access(OwnerKind::Brief, false), read, sink).await
     }
 
     /// Whether somebody can be asked.
@@ -248,12 +322,14 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
-    /// Parses `qpq …` as it stands in help or a document: what comes before, in a pipe, and what is said behind
-    /// it are left out.
+    /// Parses `qpq …` as it stands in help or a document: what comes before, in a pipe, and what its output goes to
+    /// or is said behind it are left out.
     #[track_caller]
     fn parses(line: &str) {
         let (_, own) = line.rsplit_once("qpq ").expect("a command of qpq");
-        let own = own.split("  ").next().unwrap_or_default();
+        let own = ["  ", " > ", " | "]
+            .iter()
+            .fold(own, |own, end| own.split(end).next().unwrap_or_default());
         let words = own.split('"').enumerate().flat_map(|(at, part)| match at % 2 {
             0 => part.split_whitespace().collect(),
             _ => vec![part],
@@ -279,18 +355,35 @@ mod tests {
         };
         assert_eq!(examples(&help).len(), 3);
         examples(&help).iter().for_each(|line| parses(line));
-        // clap's own `help` has none.
-        for verb in command
-            .get_subcommands_mut()
-            .filter(|verb| verb.get_name() != "help")
-        {
-            let own = examples(&verb.render_help().to_string());
-            assert!(
-                own.iter()
-                    .any(|line| line.contains(&format!("qpq {}", verb.get_name())))
-            );
-            own.iter().for_each(|line| parses(line));
+        let mut below = vec![(String::from("qpq"), command)];
+        let mut found = 0;
+        while let Some((name, command)) = below.pop() {
+            // clap's own `help` has none.
+            let verbs = command.get_subcommands();
+            for verb in verbs.filter(|verb| verb.get_name() != "help") {
+                let name = format!("{name} {}", verb.get_name());
+                let own = examples(&verb.clone().render_help().to_string());
+                assert!(own.iter().any(|line| line.contains(&name)), "{name}");
+                own.iter().for_each(|line| parses(line));
+                below.push((name, verb.clone()));
+                found += 1;
+            }
         }
+        assert!(found > 15, "{found} verbs");
+    }
+
+    #[test]
+    fn the_flags_of_settings_are_those_of_the_table() {
+        let command = Arguments::command();
+        let flags = command.get_arguments().filter_map(clap::Arg::get_long);
+        // These two are of one call only.
+        let flags = flags.filter(|flag| !["quiet", "verbose"].contains(flag));
+        let defined: std::collections::BTreeSet<_> = flags.map(|flag| format!("--{flag}")).collect();
+        let told = settings::SETTINGS
+            .iter()
+            .filter_map(settings::Setting::flag)
+            .collect();
+        assert_eq!(defined, told);
     }
 
     #[test]
@@ -302,6 +395,8 @@ mod tests {
             "SECURITY.md",
             "CHANGELOG.md",
             "docs/src/getting-started.md",
+            "docs/src/passphrase.md",
+            "docs/src/reference/json.md",
         ] {
             let text = std::fs::read_to_string(repository.join(page)).expect(page);
             let prose = text

@@ -1,20 +1,27 @@
 //! Settings: a flag wins over `QPQ_*`, which wins over `config.toml`, which wins over the default.
 
+mod edit;
 mod environment;
 mod file;
+mod origin;
+mod table;
 
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    duration,
-    endpoint::{Interfaces, InterfacesError},
+    endpoint::Interfaces,
     failure::{Failure, FailureCode},
     node::{MDNS_PORT, NetworkSettings},
     profile::{Folders, ProfileName},
 };
 
+pub use edit::{EditError, edit};
 pub use environment::from_environment;
-pub use file::from_file;
+pub use file::{Lines, from_file};
+pub use origin::{Layers, Origin};
+pub use table::{SETTINGS, Setting};
+
+pub(crate) use environment::warning;
 
 /// What one place (the command line, the environment, the file) says. `None`: it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +44,28 @@ pub struct Layer {
     pub no_input: Option<bool>,
     /// Filter of the log on standard error.
     pub log: Option<String>,
+    /// Where the passphrase is.
+    pub passphrase: SecretPlace,
+    /// Where the passphrase is that `passphrase set` and `change` are to use from now on.
+    pub new_passphrase: SecretPlace,
+}
+
+/// Where a passphrase can be read. It is never a setting itself: others can see arguments and variables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SecretPlace {
+    /// A file that nobody else can read.
+    pub file: Option<PathBuf>,
+    /// A file that is open in this process.
+    pub fd: Option<u16>,
+}
+
+impl SecretPlace {
+    fn over(self, below: Self) -> Self {
+        Self {
+            file: self.file.or(below.file),
+            fd: self.fd.or(below.fd),
+        }
+    }
 }
 
 impl Layer {
@@ -53,6 +82,8 @@ impl Layer {
             json: self.json.or(below.json),
             no_input: self.no_input.or(below.no_input),
             log: self.log.or(below.log),
+            passphrase: self.passphrase.over(below.passphrase),
+            new_passphrase: self.new_passphrase.over(below.new_passphrase),
         }
     }
 
@@ -69,7 +100,9 @@ impl Layer {
 /// before there are settings. `home` is that of the command line.
 pub(crate) fn wants_json(home: Option<PathBuf>) -> bool {
     if let Some(value) = std::env::var_os("QPQ_JSON") {
-        return value.to_str().is_some_and(|value| switch(value) == Ok(true));
+        return value
+            .to_str()
+            .is_some_and(|value| table::switch(value) == Ok(true));
     }
     let home = home.or_else(|| std::env::var_os("QPQ_HOME").map(PathBuf::from));
     Folders::locate(home.as_deref()).is_ok_and(|folders| file::wants_json(folders.config()))
@@ -85,6 +118,17 @@ pub enum Color {
     Always,
     /// Nowhere.
     Never,
+}
+
+impl Color {
+    /// As it is written in flags and files.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
 }
 
 /// Why a setting was not taken.
@@ -133,48 +177,6 @@ impl From<ConfigError> for Failure {
             hint,
         )
     }
-}
-
-fn interfaces(text: &str) -> Result<Interfaces, String> {
-    let mut names = text.split(',').map(str::trim);
-    // These two stand for sets of interfaces, and beside no name.
-    let alone = names.find(|name| ["all", "lo"].contains(name));
-    text.parse().map_err(|error: InterfacesError| {
-        alone.map_or_else(|| error.to_string(), |name| format!("`{name}` only alone"))
-    })
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    text.parse()
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or_else(|| "a port is a number from 1 to 65535".into())
-}
-
-fn timeout(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map_err(|error| error.to_string())
-}
-
-fn color(text: &str) -> Result<Color, String> {
-    match text {
-        "auto" => Ok(Color::Auto),
-        "always" => Ok(Color::Always),
-        "never" => Ok(Color::Never),
-        _ => Err("auto, always or never".into()),
-    }
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "" | "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err("1 or 0".into()),
-    }
-}
-
-fn profile(text: &str) -> Result<ProfileName, String> {
-    text.parse()
-        .map_err(|error: crate::profile::ProfileNameError| error.to_string())
 }
 
 #[cfg(test)]

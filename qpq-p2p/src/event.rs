@@ -1,16 +1,29 @@
 //! What a request answers: the objects of the JSON contract, version 1. Fields may be added, never renamed.
 
-use jiff::Timestamp;
-use qpq_core::id::{MessageId, PeerId};
-use serde::{Serialize, Serializer};
+use std::fmt;
 
-use crate::failure::Failure;
+use jiff::Timestamp;
+use qpq_core::{
+    delivery::Delivery,
+    id::{LinkId, MessageId, PeerId},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+pub use self::{
+    reason::Reason,
+    status::{Nearby, Path, PeerStatus, Queued, Status, Waiting},
+};
+use crate::{failure::Failure, text_id};
+
+mod reason;
+mod status;
 
 /// The version which every line of JSON carries as `v`.
 pub const CONTRACT: u8 = 1;
 
 /// One line of an answer. All names and texts in it are as stored: hostile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
@@ -19,15 +32,54 @@ pub enum Event {
         /// Display name.
         name: String,
         /// Full id: 52 characters.
-        #[serde(serialize_with = "peer")]
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
         id: PeerId,
     },
     /// An invite is open.
     Invite {
         /// To be told to the other person.
-        code: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<Spoken>,
+        /// To be sent to the other person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<Spoken>,
         /// When it ends.
         expires: Time,
+    },
+    /// A link of one's own.
+    Link {
+        /// What to call it.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::link"))]
+        id: LinkId,
+        /// When it ends.
+        expires: Time,
+        /// Who used it.
+        #[serde(default, with = "text_id::option", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
+        used_by: Option<PeerId>,
+        /// Their name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        used_by_name: Option<String>,
+        /// How often others came with it after that.
+        refused: u64,
+    },
+    /// A link was taken back.
+    LinkCancelled {
+        /// Which.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::link"))]
+        id: LinkId,
+    },
+    /// So many ask to be contacts that the oldest request was dropped.
+    RequestDropped {
+        /// Their display name.
+        name: String,
+        /// Their id.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
+        id: PeerId,
     },
     /// Somebody tried a wrong code.
     GuessFailed {
@@ -39,15 +91,98 @@ pub enum Event {
         /// Their display name.
         name: String,
         /// Their id.
-        #[serde(serialize_with = "peer")]
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
         id: PeerId,
         /// By a code or by comparing numbers.
+        verified: bool,
+    },
+    /// Somebody asks to be a contact, by a link: `qpq contact accept`.
+    Request {
+        /// Their display name, marked where a contact has it.
+        name: String,
+        /// Their id.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
+        id: PeerId,
+    },
+    /// Somebody was asked, by a link, to be a contact, and has not answered: that is up to them.
+    Asked {
+        /// Their display name, or short id where it is not known.
+        name: String,
+        /// Their id.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
+        id: PeerId,
+    },
+    /// Somebody who was asked to be a contact said no.
+    Declined {
+        /// Their display name, or short id where it is not known.
+        name: String,
+        /// Their id.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
+        id: PeerId,
+    },
+    /// The user refused somebody who asked, or who was held.
+    Refused {
+        /// As they were shown.
+        name: String,
+        /// Their id.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
+        id: PeerId,
+    },
+    /// Somebody with a new key calls himself like a contact: `qpq contact replace`, or another name.
+    Held {
+        /// As shown: `ben (new key)`.
+        name: String,
+        /// Their id.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
+        id: PeerId,
+    },
+    /// A person.
+    Contact {
+        /// As shown: their own name, or the one that the user gave them.
+        name: String,
+        /// As they call themselves.
+        display_name: String,
+        /// Their id.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
+        id: PeerId,
+        /// How their key came to be believed.
+        trust: Trust,
+        /// The user wants nothing from them.
+        blocked: bool,
+        /// How the link to them runs at this moment.
+        path: Path,
+        /// Was a contact: only the history is left, if that was not deleted as well.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        removed: bool,
+        /// When a link to them last stood.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        last_seen: Option<Time>,
+    },
+    /// What two people compare to know that nobody stands between them.
+    SafetyNumber {
+        /// Display name.
+        name: String,
+        /// Their id.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
+        id: PeerId,
+        /// 60 digits.
+        number: String,
+        /// The key is verified already.
         verified: bool,
     },
     /// How far an own message got.
     Sent {
         /// ULID.
-        #[serde(serialize_with = "message_id")]
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::message_id"))]
         id: MessageId,
         /// Name of the chat.
         chat: String,
@@ -56,12 +191,34 @@ pub enum Event {
         /// Everybody it is for.
         recipients: Vec<Recipient>,
     },
+    /// The state of the profile.
+    Status(Status),
+    /// Somebody on this network.
+    Nearby(Nearby),
     /// A message of the history.
     Message(Message),
+    /// Messages of a chat did not come, though later ones did; they may come yet.
+    Missing {
+        /// Name of the chat.
+        chat: String,
+        /// How many.
+        count: u64,
+    },
     /// A contact proved that this profile is an older copy of itself: nothing more is sent in this chat.
     RolledBack {
         /// Name of the chat.
         chat: String,
+    },
+    /// The profile is open and the network is up.
+    Ready {
+        /// Whose profile it is.
+        #[serde(with = "text_id")]
+        #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
+        id: PeerId,
+        /// The process that owns the profile.
+        pid: u32,
+        /// What it is to its user.
+        owner: OwnerKind,
     },
     /// A chat that was looked up.
     Chat {
@@ -70,46 +227,189 @@ pub enum Event {
         /// All members' keys are verified.
         verified: bool,
     },
+    /// Whether the profile opens with a passphrase only.
+    Passphrase {
+        /// It does.
+        protected: bool,
+    },
+    /// A setting as it holds for this call.
+    Setting {
+        /// Its key in `config.toml`.
+        key: String,
+        /// Empty where there is none.
+        value: String,
+        /// `--flag`, `QPQ_VARIABLE`, `config.toml:LINE` or `default`.
+        origin: String,
+    },
+    /// Where settings are.
+    ConfigPath {
+        /// Of `config.toml`.
+        path: String,
+    },
 }
 
-/// How far a message got; ascending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// How a key came to be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Trust {
+    /// By a link that others may have seen.
+    Link,
+    /// By a spoken code.
+    Code,
+    /// By comparing the safety number.
+    Number,
+    /// Not at all: a new key under a known name.
+    Held,
+}
+
+impl Trust {
+    /// As it stands for a person.
+    pub fn of(person: &qpq_core::contact::Person) -> Self {
+        if person.standing == qpq_core::contact::Standing::Held {
+            return Self::Held;
+        }
+        match person.trust {
+            qpq_core::contact::Trust::Code => Self::Code,
+            qpq_core::contact::Trust::Number => Self::Number,
+            // What a later version of the store knows is believed least.
+            qpq_core::contact::Trust::Link | _ => Self::Link,
+        }
+    }
+}
+
+/// A code as it is told. `Debug` hides it; `Display` is for the one person who must say it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct Spoken(pub String);
+
+impl From<&str> for Spoken {
+    fn from(code: &str) -> Self {
+        Self(code.to_owned())
+    }
+}
+
+impl fmt::Debug for Spoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spoken(..)")
+    }
+}
+
+impl fmt::Display for Spoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How far a message got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DeliveryState {
     /// On this disk only.
     Here,
+    /// On the disk of the recipient's relay.
+    OnRelay,
     /// On the disk of the recipient.
     Delivered,
+    /// The recipient's user has seen it, and lets us know.
+    Read,
+    /// It waited for 30 days and is not sent any more.
+    Expired,
+    /// It is not sent any more.
+    Failed,
+}
+
+impl DeliveryState {
+    /// Whether it is still on its way.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::Here | Self::OnRelay)
+    }
+
+    /// Whether the recipient has it.
+    pub fn has_arrived(self) -> bool {
+        matches!(self, Self::Delivered | Self::Read)
+    }
+
+    /// The lowest is the state of a message for several recipients.
+    pub(crate) fn progress(self) -> u8 {
+        match self {
+            Self::Here => 0,
+            Self::OnRelay => 1,
+            Self::Failed => 2,
+            Self::Expired => 3,
+            Self::Delivered => 4,
+            Self::Read => 5,
+        }
+    }
+}
+
+impl From<Delivery> for DeliveryState {
+    fn from(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::Here => Self::Here,
+            Delivery::OnRelay => Self::OnRelay,
+            Delivery::Delivered => Self::Delivered,
+            Delivery::Read => Self::Read,
+            Delivery::Expired => Self::Expired,
+            // What a later version of the store knows is not sent by this one.
+            Delivery::Failed(_) | _ => Self::Failed,
+        }
+    }
+}
+
+/// What the owner of a profile is to its user, and so how long it stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OwnerKind {
+    /// Somebody chats: it stays until they end it.
+    Chat,
+    /// It stays until it is told to end.
+    Daemon,
+    /// It does one thing; it lets go of the profile when another asks for it.
+    Brief,
 }
 
 /// One person that a message is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Recipient {
     /// Display name.
     pub name: String,
     /// Their id.
-    #[serde(serialize_with = "peer")]
+    #[serde(with = "text_id")]
+    #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
     pub id: PeerId,
     /// How far the message got.
     pub state: DeliveryState,
     /// Why not further.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The same for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_code: Option<Reason>,
 }
 
 /// One message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Message {
     /// ULID, drawn by the author.
-    #[serde(serialize_with = "message_id")]
+    #[serde(with = "text_id")]
+    #[cfg_attr(test, schemars(schema_with = "schema::message_id"))]
     pub id: MessageId,
     /// Name of the chat.
     pub chat: String,
     /// Name of the author.
     pub from: String,
     /// Id of the author.
-    #[serde(serialize_with = "peer")]
+    #[serde(with = "text_id")]
+    #[cfg_attr(test, schemars(schema_with = "schema::peer"))]
     pub from_id: PeerId,
     /// The author's key is verified.
     pub verified: bool,
@@ -120,10 +420,16 @@ pub struct Message {
     /// As written.
     pub text: String,
     /// Written by the owner of the profile.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own: bool,
+    /// Later ones of its author came before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+    /// Nobody wrote it: `text` says what happened to the chat.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notice: bool,
     /// `time` is the time of arrival: people see it with a `~`.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub arrival_time: bool,
 }
 
@@ -147,6 +453,8 @@ impl From<qpq_core::store::read::Message> for Message {
             seq: stored.seq,
             text: stored.text,
             own: stored.own,
+            late: stored.late,
+            notice: stored.notice.is_some(),
             arrival_time,
         }
     }
@@ -174,12 +482,12 @@ impl Serialize for Time {
     }
 }
 
-fn peer<S: Serializer>(id: &PeerId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&id.to_text())
-}
-
-fn message_id<S: Serializer>(id: &MessageId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&id.to_text())
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time: Timestamp = text.parse().map_err(D::Error::custom)?;
+        Ok(Self(time.as_millisecond()))
+    }
 }
 
 /// An event as one line of the contract: `{"v":1,"type":…}`.
@@ -239,6 +547,9 @@ impl<'a> From<&'a str> for WarningLine<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod schema;
 
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,12 @@
 use std::{error::Error, fmt, io, iter};
 
 use rusqlite::ffi;
+use serde::{Deserialize, Serialize};
 
 /// Names every way to fail. The names and exit codes are a contract: they may be added to, never changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(clap::ValueEnum))]
 #[non_exhaustive]
 pub enum FailureCode {
     /// Nothing below fits: a fault of the program or of the machine.
@@ -26,6 +29,8 @@ pub enum FailureCode {
     ProfileUnreadable,
     /// The profile needs a passphrase.
     PassphraseNeeded,
+    /// The passphrase is wrong, or the vault damaged.
+    WrongPassphrase,
     /// The profile was written by a newer version.
     ProfileTooNew,
     /// Nobody who knows the code was found, or nobody used it, in time.
@@ -40,8 +45,24 @@ pub enum FailureCode {
     GuessesSpent,
     /// The inviter is a contact already.
     AlreadyContact,
+    /// Somebody with a new key has the name of a contact, and waits for the user's word.
+    KeyChanged,
+    /// The safety numbers differ.
+    NumberMismatch,
+    /// The user has blocked this person.
+    Blocked,
+    /// The name is somebody else's, or cannot be one.
+    NameTaken,
+    /// Nobody who is known has this name or id.
+    UnknownContact,
+    /// Several people have this name.
+    AmbiguousContact,
+    /// There is no open question about this person.
+    NothingToDecide,
     /// No chat has this name.
     UnknownChat,
+    /// No link of one's own has this id.
+    UnknownLink,
     /// Several chats have this name.
     AmbiguousChat,
     /// Kept, but not delivered in time.
@@ -71,6 +92,7 @@ impl FailureCode {
             Self::ProfileExposed => "profile_exposed",
             Self::ProfileUnreadable => "profile_unreadable",
             Self::PassphraseNeeded => "passphrase_needed",
+            Self::WrongPassphrase => "wrong_passphrase",
             Self::ProfileTooNew => "profile_too_new",
             Self::NobodyFound => "nobody_found",
             Self::TooFewCame => "too_few_came",
@@ -78,7 +100,15 @@ impl FailureCode {
             Self::WrongCode => "wrong_code",
             Self::GuessesSpent => "guesses_spent",
             Self::AlreadyContact => "already_contact",
+            Self::KeyChanged => "key_changed",
+            Self::NumberMismatch => "number_mismatch",
+            Self::Blocked => "blocked",
+            Self::NameTaken => "name_taken",
+            Self::UnknownContact => "unknown_contact",
+            Self::AmbiguousContact => "ambiguous_contact",
+            Self::NothingToDecide => "nothing_to_decide",
             Self::UnknownChat => "unknown_chat",
+            Self::UnknownLink => "unknown_link",
             Self::AmbiguousChat => "ambiguous_chat",
             Self::NotDelivered => "not_delivered",
             Self::ProfileInUse => "profile_in_use",
@@ -94,15 +124,26 @@ impl FailureCode {
         match self {
             Self::OutputClosed => 0,
             Self::Unexpected | Self::NotStored => 1,
-            Self::Usage | Self::Config | Self::ProfileExists | Self::AlreadyContact => 2,
+            Self::Usage
+            | Self::Config
+            | Self::ProfileExists
+            | Self::AlreadyContact
+            | Self::Blocked
+            | Self::NameTaken => 2,
             Self::NoProfile
             | Self::ProfileExposed
             | Self::ProfileUnreadable
             | Self::PassphraseNeeded
+            | Self::WrongPassphrase
             | Self::ProfileTooNew => 3,
             Self::NobodyFound | Self::TooFewCame | Self::NoNetwork => 4,
-            Self::WrongCode | Self::GuessesSpent => 5,
-            Self::UnknownChat | Self::AmbiguousChat => 6,
+            Self::WrongCode | Self::GuessesSpent | Self::KeyChanged | Self::NumberMismatch => 5,
+            Self::UnknownChat
+            | Self::AmbiguousChat
+            | Self::UnknownLink
+            | Self::UnknownContact
+            | Self::AmbiguousContact
+            | Self::NothingToDecide => 6,
             Self::NotDelivered => 7,
             Self::ProfileInUse => 8,
             Self::Refused | Self::InviteExpired => 9,
@@ -117,7 +158,7 @@ impl FailureCode {
 }
 
 /// One failed request in three lines. May quote hostile text: printing goes through `sanitize`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Which.
     pub code: FailureCode,
@@ -183,9 +224,26 @@ pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     causes.join(": ")
 }
 
-/// What helps against an error: room, where that is what lacks.
+/// What to do where the database cannot be opened, or not be written to. Readers have a file of their own beside it.
+const CLOSED_HINT: &str =
+    "look at the permissions of the folder: the database is written beside even when it is read";
+
+/// What helps against an error: room, where that is what lacks, or a folder that can be written to.
 pub(crate) fn hint_for(error: &(dyn Error + 'static), otherwise: &'static str) -> &'static str {
-    if is_disk_full(error) { FULL_HINT } else { otherwise }
+    if is_disk_full(error) {
+        FULL_HINT
+    } else if is_closed(error) {
+        CLOSED_HINT
+    } else {
+        otherwise
+    }
+}
+
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    chain(error)
+        .filter_map(|error| error.downcast_ref::<rusqlite::Error>()?.sqlite_error_code())
+        .any(|code| matches!(code, CannotOpen | ReadOnly))
 }
 
 fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
@@ -219,6 +277,8 @@ impl Error for Failure {}
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
     use qpq_core::store::StoreError;
 
     use super::*;
@@ -245,6 +305,28 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_read_back_as_it_was() {
+        for code in [
+            FailureCode::Unexpected,
+            FailureCode::NotStored,
+            FailureCode::ProfileTooNew,
+            FailureCode::TooFewCame,
+            FailureCode::NoNetwork,
+            FailureCode::ProfileInUse,
+            FailureCode::OutputClosed,
+        ] {
+            let failure = Failure::new(code, "what", "why", "hint");
+            let json = serde_json::to_string(&failure).unwrap();
+            let name = code.name();
+            assert_eq!(
+                json,
+                format!(r#"{{"code":"{name}","what":"what","why":"why","hint":"hint"}}"#)
+            );
+            assert_eq!(serde_json::from_str::<Failure>(&json).unwrap(), failure);
+        }
+    }
+
+    #[test]
     fn another_fault_of_the_disk_is_told_with_its_causes() {
         for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_CORRUPT] {
             let failure = Failure::from(sqlite(code));
@@ -253,6 +335,9 @@ mod tests {
                 "{failure}"
             );
             assert_ne!(failure.hint, FULL_HINT);
+        }
+        for code in [ffi::SQLITE_CANTOPEN, ffi::SQLITE_READONLY] {
+            assert_eq!(Failure::from(sqlite(code)).hint, CLOSED_HINT);
         }
     }
 }

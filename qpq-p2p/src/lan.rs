@@ -1,13 +1,14 @@
 //! The local network: what we say about ourselves by mDNS, and who else is there.
 //!
 //! Each profile advertises `_qpq._udp.local.` under a random name with a token that only its contacts
-//! recognise (`card::LanKey`); while an invite is open also its nameplate and id. Records of others are hints
+//! recognise (`card::LanKey`); while an invite is open or `nearby --visible` runs also its id and name. Records of others are hints
 //! whom to dial where: forging them costs us failed dials on our own networks and a bounded `table`, nothing
 //! else. Each new announcement has new names and a new token; the port stays the same while the program runs,
 //! so that somebody who listens can still follow it, as they can by our addresses.
 
 pub(crate) mod advert;
 mod daemon;
+mod neighbours;
 mod reach;
 mod table;
 mod task;
@@ -25,7 +26,6 @@ use std::{
 use qpq_core::{
     engine::{Directory, Input},
     id::PeerId,
-    invite::Nameplate,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -33,7 +33,11 @@ use tokio::{
 };
 use tracing::warn;
 
-use self::{reach::Reach, table::Table, task::Task};
+pub(crate) use self::{
+    neighbours::{LanHandle, Shown, Who},
+    reach::Reach,
+};
+use self::{table::Table, task::Task};
 use crate::endpoint::{Interfaces, Ports};
 
 /// The service type of quicproquo.
@@ -71,6 +75,8 @@ pub(crate) struct Lan {
     interfaces: Interfaces,
     ports: Ports,
     table: Arc<Mutex<Table>>,
+    /// How many want the own profile to be seen.
+    visible: watch::Sender<u32>,
     task: JoinHandle<()>,
 }
 
@@ -85,11 +91,17 @@ impl Lan {
     ) -> Self {
         let table = Arc::new(Mutex::new(Table::default()));
         let (interfaces, ports) = (options.interfaces.clone(), options.ports);
-        let task = tokio::spawn(supervise(options, directory, news, engine, Arc::clone(&table)));
+        let (visible, seen) = watch::channel(0);
+        let ears = Ears {
+            directory,
+            visible: seen,
+        };
+        let task = tokio::spawn(supervise(options, ears, news, engine, Arc::clone(&table)));
         Self {
             interfaces,
             ports,
             table,
+            visible,
             task,
         }
     }
@@ -97,15 +109,30 @@ impl Lan {
     /// Where on our networks a peer may be, the likeliest first; empty when nothing is known.
     pub(crate) fn addresses_of(&self, peer: PeerId) -> Vec<SocketAddr> {
         let mut addresses = lock(&self.table).addresses_of(peer);
-        let reach = Reach::now(&self.interfaces, self.ports);
+        let reach = self.reach();
         addresses.retain(|address| reach.admits(address));
         addresses.truncate(DIALLED);
         addresses
     }
 
-    /// Another handle to the table, for those who only want to know the nameplates.
-    pub(crate) fn nameplates_handle(&self) -> NameplatesHandle {
-        NameplatesHandle(Arc::clone(&self.table))
+    /// Which addresses are near.
+    pub(crate) fn reach(&self) -> Reach {
+        Reach::now(&self.interfaces, self.ports)
+    }
+
+    /// The contacts whose token is on the network.
+    pub(crate) fn seen(&self) -> BTreeSet<PeerId> {
+        lock(&self.table).seen()
+    }
+
+    /// For those who want to see who is there, and be seen.
+    pub(crate) fn handle(&self) -> LanHandle {
+        LanHandle {
+            interfaces: self.interfaces.clone(),
+            ports: self.ports,
+            table: Arc::clone(&self.table),
+            visible: self.visible.clone(),
+        }
     }
 
     /// Waits until our service was withdrawn; the directory's channel must be closed before.
@@ -114,14 +141,11 @@ impl Lan {
     }
 }
 
-/// Tells which nameplates are in use.
+/// What decides what is announced.
 #[derive(Debug, Clone)]
-pub(crate) struct NameplatesHandle(Arc<Mutex<Table>>);
-
-impl NameplatesHandle {
-    pub(crate) fn nameplates(&self) -> BTreeSet<Nameplate> {
-        lock(&self.0).nameplates()
-    }
+struct Ears {
+    directory: watch::Receiver<Option<Arc<Directory>>>,
+    visible: watch::Receiver<u32>,
 }
 
 /// The table holds no invariant that a panic could break half-way.
@@ -132,7 +156,7 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
 /// Runs the task, and again when it panicked: its input is hostile and its library large.
 async fn supervise(
     options: LanOptions,
-    directory: watch::Receiver<Option<Arc<Directory>>>,
+    ears: Ears,
     news: mpsc::Sender<News>,
     engine: mpsc::Sender<Input>,
     table: Arc<Mutex<Table>>,
@@ -140,7 +164,7 @@ async fn supervise(
     loop {
         let task = Task::new(
             options.clone(),
-            directory.clone(),
+            ears.clone(),
             news.clone(),
             engine.clone(),
             Arc::clone(&table),

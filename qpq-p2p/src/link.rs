@@ -32,13 +32,18 @@ use tokio::sync::{Notify, mpsc};
 
 pub(crate) use handshake::Opened;
 
+use crate::{lan::Reach, node::ways::LinkWay};
+
 /// What a stranger may send in all, Hello included, before the engine allows more: the messages of a PAKE
 /// fit several times.
 pub(crate) const STRANGER_BUDGET: u32 = 1_024;
 
-/// The same for a peer that proved the code and was asked to be a contact: its answer, a PairDone with a
+/// The same for a peer that proved the code and was asked to be a contact: its answer, a ContactAccept with a
 /// Welcome, may come before the engine has seen the link.
 pub(crate) const PENDING_BUDGET: u32 = 64 * 1024;
+
+/// The same for a peer whose request waits for the user: it may say that request again.
+pub(crate) const REQUESTER_BUDGET: u32 = 16 * 1024;
 
 /// Both Hellos must have been exchanged within this time after the TLS handshake.
 pub(crate) const HELLO_DEADLINE: Duration = Duration::from_secs(2);
@@ -96,7 +101,7 @@ pub(crate) enum Ended {
     Bye(Bye),
     /// The connection was closed by either end, or timed out.
     Closed,
-    /// The peer closed it because it does not know us (any more).
+    /// The peer closed it because it does not know us (any more): it said so, or closed before a word.
     NotAdmitted,
     /// Nothing was read for too long.
     Silent,
@@ -199,6 +204,11 @@ impl Link {
     /// Whether the peer is still treated as a stranger.
     pub(crate) fn is_limited(&self) -> bool {
         !self.control.is_unlimited()
+    }
+
+    /// Over which path the link runs; `None`: its way is lost.
+    pub(crate) fn way(&self, reach: &Reach) -> Option<LinkWay> {
+        LinkWay::of(&self.connection, reach)
     }
 
     /// Asks the peer for a sign of life within half a second.

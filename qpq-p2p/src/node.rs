@@ -13,6 +13,7 @@ mod engine_thread;
 mod redial;
 mod strangers;
 pub(crate) mod ticker;
+pub mod ways;
 
 #[cfg(test)]
 mod tests;
@@ -40,14 +41,15 @@ use tokio::{
 
 use self::{
     admission::Door,
-    driver::Driver,
+    driver::{Driver, Question},
     engine_thread::{EngineThread, FromEngine, QUEUE, Replies},
 };
 pub use clock::Clock;
+pub use ways::Ways;
 
 use crate::{
     endpoint::{self, BindError, Interfaces},
-    lan::{self, Lan, LanOptions, NameplatesHandle},
+    lan::{self, Lan, LanHandle, LanOptions},
     link::handshake::Own,
 };
 
@@ -125,7 +127,8 @@ pub struct Node {
     replies: Replies,
     next_command: AtomicU64,
     events: broadcast::Sender<Event>,
-    nameplates: NameplatesHandle,
+    lan: LanHandle,
+    questions: mpsc::Sender<Question>,
     ending: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -172,7 +175,8 @@ impl Node {
             thread,
             stop,
         };
-        let (driver, nameplates, events) = assemble(own_side, side);
+        let (questions, asked) = mpsc::channel(ARRIVALS);
+        let (driver, lan, events) = assemble(own_side, side, asked);
         let (stop_in, stopped) = oneshot::channel();
         let task = tokio::spawn(driver.run(stopped));
         let ending = Mutex::new(Some((stop_in, task)));
@@ -181,7 +185,8 @@ impl Node {
             replies,
             next_command: AtomicU64::new(1),
             events,
-            nameplates,
+            lan,
+            questions,
             ending,
         })
     }
@@ -206,7 +211,19 @@ impl Node {
 
     /// The nameplates that others advertise on this network, as far as they were seen until now.
     pub fn nameplates_in_use(&self) -> BTreeSet<Nameplate> {
-        self.nameplates.nameplates()
+        self.lan.nameplates()
+    }
+
+    /// How contacts can be reached at this moment; `None` when the node is shutting down.
+    pub async fn ways(&self) -> Option<Ways> {
+        let (question, answer) = oneshot::channel();
+        self.questions.send(question).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Who is on the local network.
+    pub(crate) fn lan(&self) -> &LanHandle {
+        &self.lan
     }
 
     /// Says Bye to the peers, withdraws the own record, closes the endpoint and ends the engine's thread; takes
@@ -239,7 +256,11 @@ struct EngineSide {
 }
 
 /// Starts discovery and the door, and puts the driver between them and the engine.
-fn assemble(own: OwnSide, engine: EngineSide) -> (Driver, NameplatesHandle, broadcast::Sender<Event>) {
+fn assemble(
+    own: OwnSide,
+    engine: EngineSide,
+    questions: mpsc::Receiver<Question>,
+) -> (Driver, LanHandle, broadcast::Sender<Event>) {
     let (directory, directory_seen) = watch::channel(None);
     let (news_in, news) = mpsc::channel(ARRIVALS);
     let (arrivals_in, arrivals) = mpsc::channel(ARRIVALS);
@@ -257,7 +278,7 @@ fn assemble(own: OwnSide, engine: EngineSide) -> (Driver, NameplatesHandle, broa
         news_in,
         engine.engine.clone(),
     );
-    let nameplates = lan.nameplates_handle();
+    let lan_handle = lan.handle();
     let clock = own.clock;
     let door = Door::new(
         own.endpoint.clone(),
@@ -280,8 +301,9 @@ fn assemble(own: OwnSide, engine: EngineSide) -> (Driver, NameplatesHandle, broa
         arrivals_in,
         arrivals,
         news,
+        questions,
         thread: engine.thread,
         stop: engine.stop,
     });
-    (driver, nameplates, events)
+    (driver, lan_handle, events)
 }

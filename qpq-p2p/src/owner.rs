@@ -1,28 +1,27 @@
 //! The one process that owns a profile: it holds the lock and runs the node, once a request needs the network.
 
 use std::{
-    collections::BTreeSet,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use if_addrs::Interface;
 use qpq_core::{
-    engine::{Command, Engine, EngineError, Event, Output, Reply},
-    id::PeerId,
+    engine::{Command, Engine, EngineError, Output, Reply},
     identity::Identity,
     secret::Secret,
     store::StoreError,
 };
 use rand_core::OsRng;
-use tokio::sync::{OnceCell, broadcast};
+use tokio::sync::OnceCell;
 use tracing::warn;
 
 use crate::{
     endpoint::Interfaces,
+    event::OwnerKind,
     failure::{Failure, FailureCode, hint_for, with_causes},
-    node::{NetworkSettings, Node, NodeOptions, clock},
+    node::{NetworkSettings, Node, NodeOptions, Ways, clock},
     profile::{Profile, ProfileLock},
 };
 
@@ -36,14 +35,12 @@ const SETTLED: Duration = Duration::from_secs(3);
 pub struct Owner {
     profile: Profile,
     network: NetworkSettings,
-    running: OnceCell<Running>,
+    kind: OwnerKind,
+    running: OnceCell<Node>,
+    /// When somebody was joined last.
+    joined: Mutex<Option<Instant>>,
     /// Dropped last: nobody else may start before everything above has ended.
     _lock: ProfileLock,
-}
-
-struct Running {
-    node: Node,
-    presence: Presence,
 }
 
 impl std::fmt::Debug for Owner {
@@ -55,18 +52,21 @@ impl std::fmt::Debug for Owner {
 }
 
 impl Owner {
-    /// Takes the lock. The network is left alone until a request needs it.
-    ///
-    /// # Errors
-    /// Exit 8, at once, when another process owns the profile.
-    pub fn open(profile: Profile, network: NetworkSettings) -> Result<Self, Failure> {
-        let lock = profile.lock()?;
-        Ok(Self {
+    /// Owns the profile by its lock. The network is left alone until a request needs it.
+    pub fn new(profile: Profile, lock: ProfileLock, network: NetworkSettings, kind: OwnerKind) -> Self {
+        Self {
             profile,
             network,
+            kind,
             running: OnceCell::new(),
+            joined: Mutex::default(),
             _lock: lock,
-        })
+        }
+    }
+
+    /// What it is to its user.
+    pub fn kind(&self) -> OwnerKind {
+        self.kind
     }
 
     /// The profile that is owned.
@@ -74,25 +74,25 @@ impl Owner {
         &self.profile
     }
 
-    /// Waits until nothing has happened for a moment. A link to a new contact may just be giving way to the one
-    /// that the contact dialled, and what the contact must learn (that we joined) goes by whichever stays.
-    pub(crate) async fn settle(&self) {
-        let Some(running) = self.running.get() else { return };
-        let mut events = running.node.events();
-        let quiet = async { while let Ok(Ok(_)) = tokio::time::timeout(QUIET, events.recv()).await {} };
-        let _ = tokio::time::timeout(SETTLED, quiet).await;
+    /// Somebody was joined right now.
+    pub(crate) fn note_joined(&self) {
+        *self.joined.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Ends the links in order and frees the profile.
-    pub async fn close(self) {
-        if let Some(running) = self.running.into_inner() {
-            running.node.shutdown().await;
+    /// Ends the links in order. The profile is free when the owner is dropped.
+    pub async fn close(&self) {
+        if let Some(node) = self.running.get() {
+            let joined = *self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+            if joined.is_some_and(|at| at.elapsed() < SETTLED) {
+                settle(node).await;
+            }
+            node.shutdown().await;
         }
     }
 
     /// The node, started by whoever asks first.
     pub(crate) async fn node(&self) -> Result<&Node, Failure> {
-        Ok(&self.running().await?.node)
+        self.running.get_or_try_init(|| self.start()).await
     }
 
     /// Whether others can be reached at all, as far as the system tells.
@@ -100,18 +100,9 @@ impl Owner {
         if_addrs::get_if_addrs().map_or(true, |found| is_one_up(&found, &self.network.interfaces))
     }
 
-    /// Whether a link to this person stands.
-    pub(crate) fn is_online(&self, peer: &PeerId) -> bool {
-        self.running
-            .get()
-            .is_some_and(|running| running.presence.contains(peer))
-    }
-
-    /// Whether a contact proved that this profile is an older copy of itself.
-    pub(crate) fn is_rolled_back(&self, chat: i64) -> bool {
-        self.running
-            .get()
-            .is_some_and(|running| running.presence.is_rolled_back(chat))
+    /// How contacts can be reached at this moment; `None` when no node runs.
+    pub(crate) async fn ways(&self) -> Option<Ways> {
+        self.running.get()?.ways().await
     }
 
     /// Has the engine carry out a command.
@@ -119,11 +110,7 @@ impl Owner {
         self.node().await?.command(command).await.map_err(Failure::from)
     }
 
-    async fn running(&self) -> Result<&Running, Failure> {
-        self.running.get_or_try_init(|| self.start()).await
-    }
-
-    async fn start(&self) -> Result<Running, Failure> {
+    async fn start(&self) -> Result<Node, Failure> {
         let source = EngineSource::of(&self.profile);
         let (engine, outputs) = source.open().map_err(unusable_engine)?;
         let options = NodeOptions {
@@ -146,9 +133,16 @@ impl Owner {
         if !self.is_network_up() {
             warn!("no network is up: waiting for one");
         }
-        let presence = Presence::watch(node.events());
-        Ok(Running { node, presence })
+        Ok(node)
     }
+}
+
+/// Waits until nothing has happened for a moment. A link to a new contact may just be giving way to the one that
+/// the contact dialled, and what the contact must learn (that we joined) goes by whichever stays.
+async fn settle(node: &Node) {
+    let mut events = node.events();
+    let quiet = async { while let Ok(Ok(_)) = tokio::time::timeout(QUIET, events.recv()).await {} };
+    let _ = tokio::time::timeout(SETTLED, quiet).await;
 }
 
 /// All it takes to open the engine, now and again after a failed commit.
@@ -180,64 +174,6 @@ impl EngineSource {
     }
 }
 
-/// Who is connected, and which chats cannot go on, as the events tell.
-#[derive(Clone, Default)]
-struct Presence(Arc<Mutex<Seen>>);
-
-#[derive(Default)]
-struct Seen {
-    online: BTreeSet<PeerId>,
-    rolled_back: BTreeSet<i64>,
-}
-
-impl Presence {
-    fn watch(mut events: broadcast::Receiver<Event>) -> Self {
-        let presence = Self::default();
-        let seen = presence.clone();
-        tokio::spawn(async move {
-            // After a lag some may be wrong until their next event: presence is a hint for people.
-            loop {
-                match events.recv().await {
-                    Ok(event) => seen.note(&event),
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => return,
-                }
-            }
-        });
-        presence
-    }
-
-    fn note(&self, event: &Event) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Event::Online(peer) = event {
-            seen.online.insert(*peer);
-        } else if let Event::Offline(peer) = event {
-            seen.online.remove(peer);
-        } else if let Event::RolledBack { chat } = event {
-            seen.rolled_back.insert(*chat);
-        } else if matches!(event, Event::Reopened) {
-            // All links are down; who proved something proves it again on the next one.
-            *seen = Seen::default();
-        }
-    }
-
-    fn is_rolled_back(&self, chat: i64) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .rolled_back
-            .contains(&chat)
-    }
-
-    fn contains(&self, peer: &PeerId) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .online
-            .contains(peer)
-    }
-}
-
 /// Whether one of the interfaces that are used is up. Whoever wants the loopback network alone has it.
 fn is_one_up(found: &[Interface], used: &Interfaces) -> bool {
     let mut up = found.iter().filter(|interface| interface.is_oper_up());
@@ -261,6 +197,11 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let (code, hint) = if matches!(error, StoreError::Newer(_)) {
             (FailureCode::ProfileTooNew, "use a newer qpq; nothing was changed")
+        } else if matches!(error, StoreError::Older(_)) {
+            (
+                FailureCode::ProfileInUse,
+                "end the older qpq that runs here, then try again; nothing was changed",
+            )
         } else {
             (
                 FailureCode::ProfileUnreadable,
@@ -314,17 +255,5 @@ mod tests {
         ] {
             assert_eq!(is_one_up(found, used), expected, "{used} of {found:?}");
         }
-    }
-
-    #[test]
-    fn nobody_is_online_after_the_engine_was_lost() {
-        let (presence, ben) = (Presence::default(), PeerId([2; 32]));
-        presence.note(&Event::Online(ben));
-        presence.note(&Event::RolledBack { chat: 7 });
-        assert!(presence.contains(&ben) && presence.is_rolled_back(7));
-        presence.note(&Event::Reopened);
-        assert!(!presence.contains(&ben) && !presence.is_rolled_back(7));
-        presence.note(&Event::Online(ben));
-        assert!(presence.contains(&ben));
     }
 }

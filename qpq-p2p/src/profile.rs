@@ -3,26 +3,29 @@
 //! The folder (0700) holds `qpq-state.bin` (the vault), `qpq.db` (the database) and `lock` (0600 each).
 
 mod create;
+mod files;
 mod folders;
 mod lock;
+mod sealed;
 
 use std::{
-    fs, io,
-    io::Read,
-    os::unix::fs::MetadataExt,
+    io,
     path::{Path, PathBuf},
 };
 
 use qpq_core::{
     id::PeerId,
     identity::Identity,
-    store::{StoreError, read::Reader},
+    store::{self, StoreError, read::Reader},
     vault::{self, Vault},
 };
 
 pub use create::{CreateError, create};
 pub use folders::{Folders, FoldersError, ProfileName, ProfileNameError};
-pub use lock::{LockError, ProfileLock};
+pub use lock::{LockError, Note, ProfileLock};
+pub use sealed::{ResealError, SealedProfile};
+
+pub(crate) use files::{Replacing, make_folder};
 
 use crate::failure::{Failure, FailureCode};
 
@@ -69,39 +72,21 @@ pub enum OpenError {
     /// A file cannot be read.
     #[error("{0} cannot be read")]
     Unreadable(PathBuf, #[source] io::Error),
+    /// The passphrase is not the one of this vault, or the vault is damaged: one cannot be told from the other.
+    #[error("{0}: wrong passphrase or damaged file")]
+    Passphrase(PathBuf),
     /// The vault cannot be opened.
     #[error("{0} cannot be opened")]
     Vault(PathBuf, #[source] vault::OpenError),
 }
 
 impl Profile {
-    /// Opens the profile in a folder. Takes no lock: reading beside the owner is fine.
+    /// Opens the profile in a folder, where that takes no passphrase; see [`SealedProfile`] for one that does.
     ///
     /// # Errors
     /// [`OpenError`], also when anybody else could read one of its files.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let path = folder.join(VAULT);
-        if !exists(folder)? || is_empty(folder) {
-            return Err(OpenError::Missing(folder.to_owned()));
-        }
-        refuse_exposed(folder)?;
-        for file in [VAULT, DATABASE].map(|name| folder.join(name)) {
-            if !exists(&file)? {
-                return Err(OpenError::Incomplete(file));
-            }
-            refuse_exposed(&file)?;
-        }
-        let lock = folder.join(LOCK);
-        if exists(&lock)? {
-            refuse_exposed(&lock)?;
-        }
-        let bytes =
-            read_at_most(&path, VAULT_MAX).map_err(|error| OpenError::Unreadable(path.clone(), error))?;
-        let vault = Vault::open(&bytes, None).map_err(|error| OpenError::Vault(path, error))?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            vault,
-        })
+        SealedProfile::read(folder)?.open(None)
     }
 
     /// Who the profile belongs to.
@@ -114,11 +99,30 @@ impl Profile {
         Identity::from_seed(&self.vault.identity_seed)
     }
 
-    /// Opens the history for reading.
+    /// Opens the history for reading. One of an older version is brought up to date first, if nobody owns the profile.
     ///
     /// # Errors
-    /// [`StoreError`] when the database is damaged or of a newer version.
+    /// [`StoreError`] when the database is damaged or of a newer version, or of an older one whose owner still runs.
     pub fn reader(&self) -> Result<Reader, StoreError> {
+        match self.read() {
+            Err(StoreError::Older(version)) => {
+                let lock = self.lock().map_err(|_| StoreError::Older(version))?;
+                self.upgrade(&lock)?;
+                self.read()
+            }
+            opened => opened,
+        }
+    }
+
+    /// Brings the database of an older version up to date. Whatever else is wrong with it is told by who opens it.
+    pub(crate) fn upgrade(&self, _owned: &ProfileLock) -> Result<(), StoreError> {
+        match self.read() {
+            Err(StoreError::Older(_)) => store::upgrade(&self.database(), &self.vault.database_key),
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&self) -> Result<Reader, StoreError> {
         Reader::open(&self.database(), &self.vault.database_key)
     }
 
@@ -127,7 +131,12 @@ impl Profile {
     /// # Errors
     /// [`LockError`], at once, when another process is.
     pub fn lock(&self) -> Result<ProfileLock, LockError> {
-        ProfileLock::take(&self.folder.join(LOCK))
+        lock(&self.folder)
+    }
+
+    /// The folder it is in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -139,44 +148,21 @@ impl Profile {
     }
 }
 
-fn exists(path: &Path) -> Result<bool, OpenError> {
-    path.try_exists()
-        .map_err(|error| OpenError::Unreadable(path.to_owned(), error))
+/// Makes this process the owner of the profile in this folder.
+///
+/// # Errors
+/// [`LockError`], at once, when another process is.
+pub fn lock(folder: &Path) -> Result<ProfileLock, LockError> {
+    ProfileLock::take(&folder.join(LOCK))
 }
 
-/// Whether this is a folder that `init` would fill.
-fn is_empty(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
-}
-
-fn refuse_exposed(path: &Path) -> Result<(), OpenError> {
-    let metadata = fs::metadata(path).map_err(|error| OpenError::Unreadable(path.to_owned(), error))?;
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(OpenError::Foreign(path.to_owned()));
-    }
-    if metadata.mode() & OTHERS != 0 {
-        return Err(OpenError::Exposed(path.to_owned()));
-    }
-    Ok(())
-}
-
-fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
-        Ok(bytes)
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "far larger than a vault can be",
-        ))
-    }
+/// What the owner of the profile in this folder says of itself.
+pub fn owner_note(folder: &Path) -> Note {
+    Note::read(&folder.join(LOCK))
 }
 
 /// A path as one word of a shell command that may be pasted.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
     if text.chars().all(plain) {
@@ -220,6 +206,12 @@ impl From<OpenError> for Failure {
                 format!("{why}: {source}"),
                 "look at the permissions of the folder and of the disk",
             ),
+            OpenError::Passphrase(_) => Self::new(
+                FailureCode::WrongPassphrase,
+                WHAT,
+                why,
+                "try again; nothing was changed. Without its passphrase nobody can open it",
+            ),
             OpenError::Vault(path, source) => vault_failure(&path, &source),
         }
     }
@@ -230,23 +222,26 @@ fn vault_failure(path: &Path, error: &vault::OpenError) -> Failure {
     let (code, why, hint) = match error {
         vault::OpenError::PassphraseNeeded => (
             FailureCode::PassphraseNeeded,
-            format!("{path} is protected by a passphrase, which this version cannot ask for"),
-            "use the version of qpq that protected it",
+            format!("{path} is protected by a passphrase, and there is nobody to ask for it"),
+            "run it on a terminal, or name a file that holds it: QPQ_PASSPHRASE_FILE, QPQ_PASSPHRASE_FD",
         ),
         vault::OpenError::NewerVersion => (
             FailureCode::ProfileTooNew,
             format!("{path} was written by a newer version"),
             "use a newer qpq; nothing was changed",
         ),
-        vault::OpenError::NotAVault
-        | vault::OpenError::WrongOrDamaged
-        | vault::OpenError::Parameters
-        | vault::OpenError::OutOfMemory
-        | _ => (
+        vault::OpenError::OutOfMemory => (
             FailureCode::ProfileUnreadable,
-            format!("{path}: {error}"),
-            "put the file back from a copy; nothing was changed",
+            error.to_string(),
+            "64 MiB of memory do: end other programs, or raise the limit",
         ),
+        vault::OpenError::NotAVault | vault::OpenError::WrongOrDamaged | vault::OpenError::Parameters | _ => {
+            (
+                FailureCode::ProfileUnreadable,
+                format!("{path}: {error}"),
+                "put the file back from a copy; nothing was changed",
+            )
+        }
     };
     Failure::new(code, "the profile cannot be opened", why, hint)
 }

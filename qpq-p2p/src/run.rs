@@ -1,10 +1,16 @@
 //! Requests, answered in this process: one file per request.
 
+pub(crate) mod contact;
 mod invite;
 mod join;
+mod link;
 mod listen;
+mod moment;
+mod nearby;
 mod read;
 mod send;
+mod status;
+mod stay;
 mod track;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -22,7 +28,7 @@ use crate::{
     event,
     failure::{Failure, FailureCode},
     owner::Owner,
-    request::Request,
+    request::{Read, Request, Resumed},
     sink::Sink,
 };
 
@@ -33,16 +39,45 @@ impl Owner {
     /// [`Failure`]; the events before it hold.
     pub async fn run(&self, request: Request, sink: &mut impl Sink) -> Result<(), Failure> {
         match request {
+            Request::Read(Read::Status) => status::of_owner(self, sink).await,
+            Request::Read(Read::Contacts { who, all }) => {
+                let (reader, ways) = (self.profile().reader()?, self.ways().await);
+                contact::list(&reader, who.as_deref(), all, ways.as_ref(), sink).await
+            }
             Request::Read(read) => self.profile().answer(read, sink).await,
-            Request::Invite { lifetime, patience } => invite::run(self, lifetime, patience, sink).await,
-            Request::Join { code, patience } => join::run(self, code, patience, sink).await,
+            Request::Invite {
+                lifetime,
+                patience,
+                reopened,
+            } => invite::run(self, lifetime, patience, reopened, sink).await,
+            Request::Join {
+                code,
+                patience,
+                resumed,
+            } => join::run(self, code, patience, resumed, sink).await,
+            Request::InviteLink { lifetime } => link::invite(self, lifetime, sink).await,
+            Request::CancelLink { id } => link::cancel(self, id, sink).await,
+            Request::JoinLink { link, patience } => link::join(self, &link.0, patience, sink).await,
+            Request::Stay => stay::run(self, sink).await,
             Request::Send { chat, texts } => send::run(self, &chat, texts, sink).await,
             Request::Track { chat, ids, patience } => track::run(self, &chat, ids, patience, sink).await,
+            Request::Contact { who, decision } => contact::decide(self, &who, decision, sink).await,
+            Request::Verify { who, number } => contact::compare(self, &who, &number, sink).await,
+            Request::Nearby { visible, patience } => nearby::run(self, visible, patience, sink).await,
             Request::Listen {
                 chat,
                 count,
                 patience,
-            } => listen::run(self, chat.as_deref(), count, patience, sink).await,
+                after,
+            } => {
+                let wanted = listen::Wanted {
+                    chat,
+                    count,
+                    patience,
+                    after,
+                };
+                listen::run(self, wanted, sink).await
+            }
         }
     }
 }
@@ -111,21 +146,25 @@ impl Newcomers {
             .chats()?
             .into_iter()
             .find(|chat| !self.known.contains(&chat.id));
-        Ok(new.and_then(
-            |Chat {
-                 name,
-                 members,
-                 verified,
-                 ..
-             }| {
-                members.first().map(|peer| event::Event::Joined {
-                    name,
-                    id: *peer,
-                    verified,
-                })
-            },
-        ))
+        Ok(new.and_then(joined_event))
     }
+}
+
+/// Who became a contact while a request had no owner.
+fn missed(owner: &Owner, resumed: Resumed) -> Result<Option<event::Event>, Failure> {
+    let joined = owner.profile().reader()?.joined_since(resumed.since)?;
+    Ok(joined.and_then(joined_event))
+}
+
+fn joined_event(chat: Chat) -> Option<event::Event> {
+    let Chat {
+        name,
+        members,
+        verified,
+        ..
+    } = chat;
+    let id = *members.first()?;
+    Some(event::Event::Joined { name, id, verified })
 }
 
 /// The engine was lost while this waited, and what it waited for with it.
@@ -155,6 +194,9 @@ fn find_chat(reader: &Reader, name: &str) -> Result<Chat, Failure> {
 }
 
 fn unknown_chat(reader: &Reader, name: &str) -> Failure {
+    if let Some(failure) = contact::no_chat_yet(reader, name) {
+        return failure;
+    }
     let chats = reader.chats().unwrap_or_default();
     let hint = if chats.is_empty() {
         "meet somebody first: qpq invite, or qpq join CODE".to_owned()
@@ -209,16 +251,56 @@ impl From<engine::Failure> for Failure {
             engine::Failure::TextLength => {
                 Self::usage("the message was not sent", why, "send it in several messages")
             }
+            engine::Failure::KeyQuestion => Self::new(
+                FailureCode::KeyChanged,
+                "nothing was sent",
+                "somebody with a new key has this name and waits for your word",
+                "see who: qpq contact list; then qpq contact replace NAME, or qpq contact rename",
+            ),
+            engine::Failure::Blocked => Self::new(
+                FailureCode::Blocked,
+                WHAT,
+                why,
+                "let them in again: qpq contact unblock NAME",
+            ),
+            engine::Failure::UnknownContact => Self::new(
+                FailureCode::UnknownContact,
+                WHAT,
+                "this person is no contact, or not any more",
+                "qpq contact list",
+            ),
             engine::Failure::NotStored => Self::new(
                 FailureCode::NotStored,
                 "nothing was stored",
                 "the disk did not take it",
                 "make room on the disk, then try again",
             ),
+            engine::Failure::TooManyLinks => Self::usage(
+                "no link was made",
+                why,
+                "take one back: qpq invite list, then qpq invite cancel ID",
+            ),
+            engine::Failure::UnknownLink => Self::new(
+                FailureCode::UnknownLink,
+                "no link was taken back",
+                why,
+                "qpq invite list shows the links that can be used",
+            ),
+            engine::Failure::OwnLink => Self::usage(
+                "nobody was asked",
+                why,
+                "send it to the person whom you want as a contact",
+            ),
+            engine::Failure::AlreadyContact(name) => Self::new(
+                FailureCode::AlreadyContact,
+                format!("{name} is a contact already"),
+                "this person made the link",
+                format!("talk to them: qpq chat {}", contact::quoted(&name)),
+            ),
             engine::Failure::InviteOpen | engine::Failure::JoinRunning => {
                 Self::usage(WHAT, why, "wait for it to end, or end it")
             }
-            _ => Self::unexpected(WHAT, why),
+            engine::Failure::IdTaken | _ => Self::unexpected(WHAT, why),
         }
     }
 }

@@ -8,16 +8,30 @@ use crate::{
 };
 
 /// Takes the events of one request.
-pub trait Sink: Send {
+pub trait Sink {
     /// Takes one event. It is out of our hands when this returns: written and flushed, or sent.
     ///
     /// # Errors
     /// [`SinkError`]: the event was not taken, and no further one will be.
-    fn put(&mut self, event: Event) -> impl Future<Output = Result<(), SinkError>> + Send;
+    fn put(&mut self, event: Event) -> impl Future<Output = Result<(), SinkError>>;
+
+    /// Takes several events at once, which costs whoever is far away one round trip. Says how many were taken,
+    /// and why no more where those were not all.
+    fn put_page(&mut self, events: Vec<Event>) -> impl Future<Output = (usize, Result<(), SinkError>)> {
+        async move {
+            let count = events.len();
+            for (taken, event) in events.into_iter().enumerate() {
+                if let Err(error) = self.put(event).await {
+                    return (taken, Err(error));
+                }
+            }
+            (count, Ok(()))
+        }
+    }
 
     /// Ends when no more events are wanted: after Ctrl+C, or when the client is gone. A request in progress
     /// then finishes its step and ends.
-    fn closed(&self) -> impl Future<Output = ()> + Send;
+    fn closed(&self) -> impl Future<Output = ()>;
 }
 
 /// An event could not be handed over.

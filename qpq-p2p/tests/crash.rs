@@ -10,7 +10,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, Read, Write},
-    process::{Child, ChildStdin, ExitStatus, Stdio},
+    process::{ChildStdin, ExitStatus, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 #[path = "support/people.rs"]
 mod people;
 
-use people::{Person, Running, anna_and_ben, code_of, free_port, meet, object, text};
+use people::{KillOnDrop, Person, Running, anna_and_ben, code_of, free_port, meet, object, text};
 
 /// Messages that `listen` prints before it marks them as read.
 const PAGE: usize = 64;
@@ -53,7 +53,7 @@ impl Chance {
 
 /// A `qpq` that is fed lines, and whose answer is read by a thread.
 struct Process {
-    child: Child,
+    child: KillOnDrop,
     /// Kept open until the end: the feeding thread hands it back.
     feeding: JoinHandle<Option<ChildStdin>>,
     reading: JoinHandle<()>,

@@ -15,6 +15,7 @@ use std::{
 
 use console::{People, Step, blocks, steps};
 use qpq_core::wire::{Kind, Role, rights};
+use qpq_p2p::config::{SETTINGS, Setting};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -42,7 +43,7 @@ fn pages() -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_some_and(|extension| extension == "md") {
                 pages.push(path);
             }
         }
@@ -154,7 +155,7 @@ fn the_demo_works_without_a_network_of_its_own() {
 
 #[test]
 fn the_table_of_rights_is_the_one_of_the_code() {
-    const KINDS: [Kind; 13] = [
+    const KINDS: [Kind; 19] = [
         Kind::Hello,
         Kind::Bye,
         Kind::Ping,
@@ -163,11 +164,17 @@ fn the_table_of_rights_is_the_one_of_the_code() {
         Kind::PairReply,
         Kind::PairProof,
         Kind::ContactRequest,
-        Kind::PairDone,
+        Kind::ContactAccept,
         Kind::PairRefused,
         Kind::App,
         Kind::AppAck,
         Kind::Head,
+        Kind::ContactRefuse,
+        Kind::ContactKept,
+        Kind::Card,
+        Kind::Want,
+        Kind::NotMember,
+        Kind::Welcome,
     ];
     let page = read("docs/src/protocol/frames.md");
     for kind in KINDS {
@@ -221,17 +228,30 @@ fn every_dependency_has_a_row_with_its_reason() {
 #[test]
 fn every_setting_is_told() {
     let page = read("docs/src/getting-started.md");
+    for setting in &SETTINGS {
+        let [flag, key] = [setting.flag(), setting.in_file.then(|| setting.key.to_owned())]
+            .map(|name| name.map_or_else(String::new, |name| format!("`{name}`")));
+        let cells = |row: &str| {
+            row.split('|')
+                .map(|cell| cell.trim().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let row = page.lines().map(cells).find(|cells| {
+            // Short flags, and those that are no settings, stand beside.
+            let told = cells
+                .get(1)
+                .is_some_and(|cell| flag.is_empty() || cell.starts_with(&flag));
+            told && cells.get(2) == Some(&format!("`{}`", setting.variable()))
+        });
+        let row = row.unwrap_or_else(|| panic!("{} has no row", setting.key));
+        assert_eq!(row[3], key, "{}", setting.key);
+    }
     let names = page
         .split('`')
         .filter(|word| word.starts_with("QPQ_") && !word.contains('…'));
-    let told: BTreeSet<_> = names.collect();
-    let environment = told.iter().map(|name| ((*name).into(), "1".into()));
-    // Some of them do not take a 1; that they are known is what matters here.
-    for (name, value) in environment {
-        if let Ok((_, unknown)) = qpq_p2p::config::from_environment([(name, value)]) {
-            assert_eq!(unknown, [""; 0]);
-        }
-    }
+    let told: BTreeSet<_> = names.map(str::to_owned).collect();
+    let known: BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
+    assert_eq!(told, known);
     let help = Command::new(env!("CARGO_BIN_EXE_qpq"))
         .arg("--help")
         .output()
@@ -240,8 +260,9 @@ fn every_setting_is_told() {
     let in_help: BTreeSet<_> = help
         .split_whitespace()
         .filter(|word| word.starts_with("QPQ_"))
+        .map(str::to_owned)
         .collect();
-    assert_eq!(told, in_help);
+    assert_eq!(in_help, known);
 }
 
 #[test]

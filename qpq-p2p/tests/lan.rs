@@ -8,8 +8,9 @@
 
 use std::{
     io::{BufRead, Write},
+    net::{IpAddr, SocketAddr},
     os::unix::ffi::OsStrExt,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ use tempfile::TempDir;
 #[path = "support/people.rs"]
 mod people;
 
-use people::{Running, code_of, object, text};
+use people::{KillOnDrop, Running, code_of, object, text};
 
 const NETLAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/netlab");
 
@@ -126,7 +127,11 @@ impl Person<'_> {
                 }
             }
         });
-        Talk { child, stdin, heard }
+        Talk {
+            _child: child,
+            stdin,
+            heard,
+        }
     }
 
     /// Texts from others, oldest first.
@@ -163,7 +168,7 @@ impl Person<'_> {
 
 /// A chat that is open.
 struct Talk {
-    child: Child,
+    _child: KillOnDrop,
     stdin: Option<ChildStdin>,
     heard: Receiver<Value>,
 }
@@ -187,13 +192,6 @@ impl Talk {
     #[track_caller]
     fn hear_all(&self, expected: &[String]) {
         expected.iter().for_each(|text| self.hear(text));
-    }
-}
-
-impl Drop for Talk {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -230,6 +228,29 @@ fn two_hosts_without_internet_meet_and_talk() {
     assert_eq!(lab.run("exec h1 ip route show default"), "");
     let (anna, ben) = lab.anna_and_ben();
     talk_both_ways(&anna, &ben);
+}
+
+#[test]
+#[ignore = "needs network namespaces: scripts/check runs it"]
+fn a_contact_is_nearby_at_the_addresses_of_the_host() {
+    let Some(lab) = Lab::up("near", 2) else { return };
+    let (anna, ben) = lab.anna_and_ben();
+    let online = ben.start(&["listen", "--timeout", "60s"]);
+    let mut nearby = anna.start(&["nearby", "--json", "--timeout", "40s"]);
+    let found = object(&nearby.line());
+    assert_eq!((&found["name"], &found["contact"]), (&"ben".into(), &true.into()));
+    let own: Vec<IpAddr> = ben.addresses().iter().map(|text| text.parse().unwrap()).collect();
+    let shown = found["addresses"].as_array().unwrap().iter().map(|address| {
+        let address: SocketAddr = address.as_str().unwrap().parse().unwrap();
+        address.ip()
+    });
+    let shown: Vec<_> = shown.collect();
+    assert!(
+        !shown.is_empty() && shown.iter().all(|ip| own.contains(ip)),
+        "{found}"
+    );
+    nearby.kill();
+    online.kill();
 }
 
 /// The hosts have an IPv4, a ULA and a link-local address on it.

@@ -12,6 +12,8 @@ fn two_people_meet_by_a_spoken_code() {
     let mut invite = anna.start(&["invite", "--timeout", "60s"]);
     let told = invite.line();
     let code = told.strip_prefix("  Tell them:   qpq join ").unwrap();
+    let link = invite.line();
+    assert!(link.starts_with("  or link:     QPQ:0"), "{link}");
     assert_eq!(invite.line(), "               waiting, 24 h, Ctrl+C cancels");
     let joined = text(ben.run(&["join", code]), 0);
     let expected = format!(

@@ -6,7 +6,7 @@ mod people;
 
 use std::{
     fs,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use people::{Person, anna_and_ben, by, free_port, meet, object};
@@ -98,6 +98,57 @@ fn an_unknown_variable_is_a_warning_in_the_form_that_the_file_asks_for() {
     fs::write(anna.home.path().join("config.toml"), "json = true\n").unwrap();
     let told = anna.command(&["whoami"]).env("QPQ_NOSUCH", "1").output().unwrap();
     assert_eq!(object(str::from_utf8(&told.stderr).unwrap())["type"], "warning");
+}
+
+#[test]
+fn settings_that_are_changed_at_once_are_all_kept() {
+    let anna = anna();
+    let config = anna.home.path().join("config.toml");
+    fs::write(&config, "# mine\n").unwrap();
+    let pairs = [
+        ["timeout", "20s"],
+        ["color", "never"],
+        ["no_input", "true"],
+        ["profile", "work"],
+    ];
+    let children = pairs.map(|[key, value]| {
+        let mut set = anna.command(&["config", "set", key, value]);
+        set.stdout(Stdio::null()).spawn().unwrap()
+    });
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.starts_with("# mine\n"), "{text}");
+    for [key, value] in pairs {
+        let told = anna.run(&["config", "get", key]);
+        assert_eq!(String::from_utf8(told.stdout).unwrap(), format!("{value}\n"));
+    }
+}
+
+#[test]
+fn a_setting_tells_the_flag_the_variable_or_the_line_it_comes_from() {
+    let anna = anna();
+    fs::write(anna.home.path().join("config.toml"), "\n\ntimeout = 5\n").unwrap();
+    for (arguments, variable, value, origin) in [
+        (&["--timeout", "7s"][..], "6", "7s", "--timeout"),
+        (&[], "6", "6s", "QPQ_TIMEOUT"),
+        (&[], "", "5s", "config.toml:3"),
+    ] {
+        let mut get = anna.command(&[&["config", "get", "timeout", "--json"], arguments].concat());
+        if !variable.is_empty() {
+            get.env("QPQ_TIMEOUT", variable);
+        }
+        let told = object(str::from_utf8(&get.output().unwrap().stdout).unwrap());
+        assert_eq!((&told["value"], &told["origin"]), (&value.into(), &origin.into()));
+    }
+    // What does not win is told.
+    let mut set = anna.command(&["config", "set", "timeout", "9s"]);
+    let told = set.env("QPQ_TIMEOUT", "6").output().unwrap();
+    assert_eq!(
+        str::from_utf8(&told.stderr).unwrap(),
+        "QPQ_TIMEOUT wins over config.toml\n"
+    );
 }
 
 /// What is told on standard error about a message that the disk does not take.

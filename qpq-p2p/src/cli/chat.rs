@@ -15,10 +15,10 @@ use super::{
     render,
 };
 use crate::{
-    event::{Event, Recipient},
+    control::Client,
+    event::{Event, OwnerKind, Reason, Recipient},
     failure::{Failure, FailureCode},
-    owner::Owner,
-    request::{Read, Request},
+    request::{Read, Request, Text},
     sink::{Sink, SinkError},
 };
 use batch::Batch;
@@ -46,12 +46,12 @@ const PROMPT: &str = "> ";
 
 pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     context.output.refuse_closed()?;
-    let owner = context.owner()?;
-    let outcome = match find(&owner, arguments.name).await {
-        Ok(chat) => converse(&owner, &chat, context).await,
+    let client = context.lasting_client(OwnerKind::Chat).await?;
+    let outcome = match find(&client, arguments.name).await {
+        Ok(chat) => converse(&client, &chat, context).await,
         Err(failure) => Err(failure),
     };
-    owner.close().await;
+    client.close().await;
     outcome
 }
 
@@ -68,7 +68,7 @@ pub(super) struct NoteJoined<'a, S> {
     pub(super) joined: &'a OnceLock<Contact>,
 }
 
-impl<S: Sink + Sync> Sink for NoteJoined<'_, S> {
+impl<S: Sink> Sink for NoteJoined<'_, S> {
     async fn put(&mut self, event: Event) -> Result<(), SinkError> {
         if let Event::Joined { name, id, .. } = &event {
             let _ = self.joined.set(Contact {
@@ -85,20 +85,21 @@ impl<S: Sink + Sync> Sink for NoteJoined<'_, S> {
 }
 
 /// Goes on into the conversation with a new contact.
-pub(super) async fn with(owner: &Owner, contact: &Contact, context: &Context) -> Result<Exit, Failure> {
+pub(super) async fn with(client: &Client, contact: &Contact, context: &Context) -> Result<Exit, Failure> {
     // By id first: another chat may have the same name.
-    let chat = match find(owner, Some(contact.id.to_text())).await {
+    let chat = match find(client, Some(contact.id.to_text())).await {
         Err(failure) if failure.code == FailureCode::UnknownChat => {
-            find(owner, Some(contact.name.clone())).await?
+            find(client, Some(contact.name.clone())).await?
         }
         found => found?,
     };
-    converse(owner, &chat, context).await
+    converse(client, &chat, context).await
 }
 
-async fn find(owner: &Owner, name: Option<String>) -> Result<String, Failure> {
+async fn find(client: &Client, name: Option<String>) -> Result<String, Failure> {
     let mut found = Vec::new();
-    owner.profile().answer(Read::Chat { name }, &mut found).await?;
+    let request = Request::Read(Read::Chat { name });
+    client.run(request, &mut found).await?;
     match found.pop() {
         Some(Event::Chat { name, .. }) => Ok(name),
         _ => Err(Failure::unexpected(
@@ -108,7 +109,7 @@ async fn find(owner: &Owner, name: Option<String>) -> Result<String, Failure> {
     }
 }
 
-async fn converse(owner: &Owner, chat: &str, context: &Context) -> Result<Exit, Failure> {
+async fn converse(client: &Client, chat: &str, context: &Context) -> Result<Exit, Failure> {
     let output = &context.output;
     if !output.is_json() {
         output.heading(&render::header(chat))?;
@@ -117,9 +118,8 @@ async fn converse(owner: &Owner, chat: &str, context: &Context) -> Result<Exit, 
         chat: chat.to_owned(),
         last: HISTORY,
     };
-    owner
-        .profile()
-        .answer(request, &mut output.printer(render::heard))
+    client
+        .run(Request::Read(request), &mut output.printer(render::heard))
         .await?;
 
     let (end, ended) = watch::channel(false);
@@ -128,15 +128,16 @@ async fn converse(owner: &Owner, chat: &str, context: &Context) -> Result<Exit, 
         chat: Some(chat.to_owned()),
         count: None,
         patience: None,
+        after: None,
     };
-    let mut listening = std::pin::pin!(owner.run(request, &mut printer));
+    let mut listening = std::pin::pin!(client.run(request, &mut printer));
     let mut talk = Talk {
-        owner,
+        client,
         chat,
         output,
         prompts: can_converse() && !output.is_json(),
-        follow: Follow::new(owner, chat),
-        told_waiting: false,
+        follow: Follow::new(client, chat),
+        told: None,
     };
     let talked = {
         let mut talking = std::pin::pin!(talk.run(ended));
@@ -160,12 +161,13 @@ async fn converse(owner: &Owner, chat: &str, context: &Context) -> Result<Exit, 
 
 /// The own half of a conversation.
 struct Talk<'a> {
-    owner: &'a Owner,
+    client: &'a Client,
     chat: &'a str,
     output: &'a Output,
     prompts: bool,
     follow: Follow<'a>,
-    told_waiting: bool,
+    /// Why something waits, as it was told last.
+    told: Option<String>,
 }
 
 impl Talk<'_> {
@@ -204,32 +206,34 @@ impl Talk<'_> {
             let mut events = Vec::new();
             let request = Request::Send {
                 chat: self.chat.to_owned(),
-                texts,
+                texts: texts.into_iter().map(Text::new).collect::<Result<_, _>>()?,
             };
-            self.owner.run(request, &mut events).await?;
+            self.client.run(request, &mut events).await?;
             self.follow.add(&events);
         }
         Ok(())
     }
 
-    /// Tells once that something waits, and once that nothing does any more.
+    /// Tells that something waits, again when there is another reason, and once that nothing does any more.
     fn tell(&mut self, round: &Round) -> Result<(), SinkError> {
         if self.output.is_json() {
-            return round
-                .delivered
-                .iter()
-                .try_for_each(|event| self.output.printer(render::heard).write(event));
+            let mut ended = round.delivered.iter().chain(&round.given_up);
+            return ended.try_for_each(|event| self.output.printer(render::heard).write(event));
         }
-        let waits = !self.follow.is_done();
-        if waits == self.told_waiting {
+        if let Some(event) = round.given_up.first() {
+            // What waits beside it is told in the next round.
+            self.told = None;
+            return self.output.lines(&unsent(event));
+        }
+        let why = round.waiting.first().map(who_lacks);
+        if why == self.told || (why.is_none() && !self.follow.is_done()) {
             return Ok(());
         }
-        self.told_waiting = waits;
-        let text = match round.waiting.first() {
-            Some(event) => format!("(not delivered yet: {})", who_lacks(event)),
-            None if waits => return Ok(()),
+        let text = match &why {
+            Some(why) => format!("(not delivered yet: {why})"),
             None => "(delivered)".to_owned(),
         };
+        self.told = why;
         self.output.lines(&text)
     }
 
@@ -253,10 +257,16 @@ impl Talk<'_> {
             }
         }
         let round = self.follow.last_look().await?;
-        for event in [&round.delivered, &round.waiting].into_iter().flatten() {
+        for event in [&round.delivered, &round.given_up, &round.waiting]
+            .into_iter()
+            .flatten()
+        {
             if self.output.is_json() {
                 self.output.printer(render::heard).write(event)?;
             }
+        }
+        if let Some(event) = round.given_up.first().filter(|_| !self.output.is_json()) {
+            self.output.lines(&unsent(event))?;
         }
         if let Some(event) = round.waiting.first() {
             if !self.output.is_json() {
@@ -283,13 +293,18 @@ fn who_lacks(event: &Event) -> String {
     };
     let lacks = |recipient: &Recipient| {
         let name = sanitize::name(&recipient.name);
-        match recipient.reason.as_deref() {
-            Some("away") => format!("{name} is away"),
-            Some("not confirmed yet") | None => format!("{name} has not confirmed yet"),
-            Some(reason) => sanitize::name(reason).into_owned(),
+        match (recipient.reason_code, recipient.reason.as_deref()) {
+            (Some(Reason::Away), _) => format!("{name} is away"),
+            (Some(Reason::NotConfirmed), _) | (_, None) => format!("{name} has not confirmed yet"),
+            (Some(Reason::OlderCopy), Some(reason)) => reason.to_owned(),
+            (_, Some(reason)) => format!("{name}: {}", sanitize::name(reason)),
         }
     };
     recipients.iter().map(lacks).collect::<Vec<_>>().join(", ")
+}
+
+fn unsent(event: &Event) -> String {
+    format!("(not sent any more: {})", who_lacks(event))
 }
 
 fn kept(count: usize, event: &Event) -> String {
@@ -309,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_is_not_delivered_is_told_with_its_reason() {
-        let sent = |reason: &str| Event::Sent {
+        let sent = |reason: Reason| Event::Sent {
             id: MessageId([0; 16]),
             chat: "ben".into(),
             state: DeliveryState::Here,
@@ -317,16 +332,22 @@ mod tests {
                 name: "ben".into(),
                 id: PeerId([0; 32]),
                 state: DeliveryState::Here,
-                reason: Some(reason.into()),
+                reason: Some(reason.to_string()),
+                reason_code: Some(reason),
             }],
         };
-        assert_eq!(who_lacks(&sent("away")), "ben is away");
+        assert_eq!(who_lacks(&sent(Reason::Away)), "ben is away");
+        assert_eq!(who_lacks(&sent(Reason::Blocked)), "ben: blocked by you");
         assert_eq!(
-            kept(1, &sent("away")),
+            kept(1, &sent(Reason::Away)),
             "(1 message is kept here, not delivered yet: ben is away)"
         );
         assert_eq!(
-            kept(2, &sent("not confirmed yet")),
+            unsent(&sent(Reason::Removed)),
+            "(not sent any more: ben: removed by you)"
+        );
+        assert_eq!(
+            kept(2, &sent(Reason::NotConfirmed)),
             "(2 messages are kept here, not delivered yet: ben has not confirmed yet)"
         );
     }

@@ -1,28 +1,31 @@
 //! Follows own messages until they are delivered: one `Track` request at a time, in short rounds, so that
 //! messages sent meanwhile are not kept waiting.
 
-use std::{pin::Pin, time::Duration};
+use std::{collections::VecDeque, pin::Pin, time::Duration};
 
 use qpq_core::id::MessageId;
 
 use crate::{
+    control::Client,
     event::{DeliveryState, Event},
     failure::Failure,
-    owner::Owner,
     request::Request,
 };
 
 /// The longest that one round takes.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// So many are asked for at once, the oldest first: whoever is away for 100,000 lines costs no more than for these.
+const WINDOW: usize = 1_024;
+
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Event>, Failure>> + 'a>>;
 
 /// Messages of one chat that are not delivered yet.
 pub(super) struct Follow<'a> {
-    owner: &'a Owner,
+    client: &'a Client,
     chat: String,
-    /// Not asked for in the round that is going on.
-    waiting: Vec<MessageId>,
+    /// Not asked for in the round that is going on; the oldest first.
+    waiting: VecDeque<MessageId>,
     asked: Vec<MessageId>,
     round: Option<Answer<'a>>,
 }
@@ -31,15 +34,17 @@ pub(super) struct Follow<'a> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Round {
     pub(super) delivered: Vec<Event>,
+    /// Nothing more is done for these.
+    pub(super) given_up: Vec<Event>,
     pub(super) waiting: Vec<Event>,
 }
 
 impl<'a> Follow<'a> {
-    pub(super) fn new(owner: &'a Owner, chat: &str) -> Self {
+    pub(super) fn new(client: &'a Client, chat: &str) -> Self {
         Self {
-            owner,
+            client,
             chat: chat.to_owned(),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             asked: Vec::new(),
             round: None,
         }
@@ -62,8 +67,8 @@ impl<'a> Follow<'a> {
             if self.waiting.is_empty() {
                 std::future::pending().await
             }
-            self.asked = std::mem::take(&mut self.waiting);
-            self.round = Some(track(self.owner, self.chat.clone(), self.asked.clone(), ROUND));
+            self.asked = window(&mut self.waiting);
+            self.round = Some(track(self.client, self.chat.clone(), self.asked.clone(), ROUND));
         }
         let Some(round) = &mut self.round else {
             std::future::pending().await
@@ -72,37 +77,52 @@ impl<'a> Follow<'a> {
         self.round = None;
         self.asked.clear();
         let round = Round::of(events?);
-        self.add(&round.waiting);
+        for id in round.waiting.iter().rev().filter_map(sent_id) {
+            self.waiting.push_front(id);
+        }
         Ok(round)
     }
 
     /// How far they got by now. Nothing is followed any more.
     pub(super) async fn last_look(&mut self) -> Result<Round, Failure> {
         self.round = None;
-        let mut ids = std::mem::take(&mut self.asked);
+        let mut ids = VecDeque::from(std::mem::take(&mut self.asked));
         ids.append(&mut self.waiting);
-        if ids.is_empty() {
-            return Ok(Round::default());
+        let mut events = Vec::new();
+        while !ids.is_empty() {
+            let asked = window(&mut ids);
+            events.append(&mut track(self.client, self.chat.clone(), asked, Duration::ZERO).await?);
         }
-        track(self.owner, self.chat.clone(), ids, Duration::ZERO)
-            .await
-            .map(Round::of)
+        Ok(Round::of(events))
     }
 }
 
 impl Round {
     fn of(events: Vec<Event>) -> Self {
-        let is_delivered =
-            |event: &Event| matches!(event, Event::Sent { state, .. } if *state >= DeliveryState::Delivered);
-        let (delivered, waiting) = events.into_iter().partition(is_delivered);
-        Self { delivered, waiting }
+        let is = |event: &Event, of: fn(DeliveryState) -> bool| matches!(event, Event::Sent { state, .. } if of(*state));
+        let (waiting, ended): (Vec<_>, _) = events
+            .into_iter()
+            .partition(|event| is(event, DeliveryState::is_waiting));
+        let (delivered, given_up) = ended
+            .into_iter()
+            .partition(|event| is(event, DeliveryState::has_arrived));
+        Self {
+            delivered,
+            given_up,
+            waiting,
+        }
     }
 }
 
-fn track<'a>(owner: &'a Owner, chat: String, ids: Vec<MessageId>, patience: Duration) -> Answer<'a> {
+/// Takes the oldest.
+fn window(ids: &mut VecDeque<MessageId>) -> Vec<MessageId> {
+    ids.drain(..ids.len().min(WINDOW)).collect()
+}
+
+fn track<'a>(client: &'a Client, chat: String, ids: Vec<MessageId>, patience: Duration) -> Answer<'a> {
     Box::pin(async move {
         let mut events = Vec::new();
-        owner
+        client
             .run(Request::Track { chat, ids, patience }, &mut events)
             .await?;
         Ok(events)

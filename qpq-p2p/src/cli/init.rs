@@ -2,7 +2,7 @@
 
 use qpq_core::name;
 
-use super::{Context, DONE, Exit, input::Lines};
+use super::{Context, DONE, Exit, input::Lines, passphrase::UNPROTECTED};
 use crate::{event::Event, failure::Failure, profile, sink::Sink};
 
 /// Create your identity
@@ -25,10 +25,7 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         let Event::Identity { name, id } = event else {
             return None;
         };
-        Some(format!(
-            "{name} · {}\nnot protected by a passphrase: whoever can read this disk can be you",
-            id.short()
-        ))
+        Some(format!("{name} · {}\n{UNPROTECTED}", id.short()))
     });
     printer.put(Event::Identity { name, id }).await?;
     Ok(DONE)

@@ -1,9 +1,13 @@
 //! Lines from standard input: bounded in length, checked, read by a thread that nobody has to wait for.
 
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::{
+    io::{self, BufRead, IsTerminal, Read},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::mpsc;
 
+use super::output::Output;
 use crate::failure::Failure;
 
 /// The longest text of a message, in bytes.
@@ -35,9 +39,18 @@ pub(super) enum InputError {
     Unreadable(io::Error),
 }
 
+/// Standard input has a reader, which never gives it back.
+static READ: AtomicBool = AtomicBool::new(false);
+
+/// Whether what is typed from now on may go to a reader of lines.
+pub(super) fn is_being_read() -> bool {
+    READ.load(Ordering::Relaxed)
+}
+
 impl Lines {
     /// Starts to read. The thread ends with the input, or with the process.
     pub(super) fn of_stdin() -> Self {
+        READ.store(true, Ordering::Relaxed);
         let (lines, receiver) = mpsc::channel(READ_AHEAD);
         std::thread::spawn(move || {
             let is_typed = io::stdin().is_terminal();
@@ -131,6 +144,19 @@ impl<R: BufRead> Iterator for Reader<R> {
         let line = self.read();
         self.ended |= line.is_err();
         line.transpose()
+    }
+}
+
+/// Asks on standard error; what begins with y is a yes, everything else and the end of the input a no.
+pub(super) async fn yes(output: &Output, question: &str) -> Result<bool, Failure> {
+    output.ask(question);
+    let mut lines = Lines::of_stdin();
+    tokio::select! {
+        line = lines.next() => {
+            let answer = line.transpose()?.unwrap_or_default();
+            Ok(answer.trim_start().starts_with(['y', 'Y']))
+        }
+        () = output.stop() => Err(Failure::interrupted()),
     }
 }
 

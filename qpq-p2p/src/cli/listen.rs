@@ -2,6 +2,7 @@
 
 use super::{Context, DONE, Exit, INTERRUPTED, render};
 use crate::{
+    event::OwnerKind,
     failure::{Failure, FailureCode},
     request::Request,
 };
@@ -24,17 +25,20 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     let Arguments { chat, count } = arguments;
     context.output.refuse_closed()?;
-    let owner = context.owner()?;
-    let mut printer = context
-        .output
-        .printer(|event| render::heard(event).or_else(|| render::joined(event)));
+    let client = context.lasting_client(OwnerKind::Brief).await?;
+    let mut printer = context.output.printer(|event| {
+        render::heard(event)
+            .or_else(|| render::met(event))
+            .or_else(|| render::asks(event))
+    });
     let request = Request::Listen {
         chat,
         count,
         patience: context.settings.timeout,
+        after: None,
     };
-    let heard = owner.run(request, &mut printer).await;
-    owner.close().await;
+    let heard = client.run(request, &mut printer).await;
+    client.close().await;
     heard?;
     if context.output.is_stopped() {
         return Ok(INTERRUPTED);

@@ -41,7 +41,7 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         since,
         grep,
     };
-    context.profile()?.answer(request, &mut printer).await?;
+    context.read(request, &mut printer).await?;
     Ok(if context.output.is_stopped() {
         INTERRUPTED
     } else {

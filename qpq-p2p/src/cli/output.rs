@@ -1,7 +1,10 @@
 //! The only place that prints. Everything passes through `sanitize` here, so that nothing which others wrote
 //! can reach the terminal as more than text.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use qpq_core::sanitize;
 use tokio::sync::watch;
@@ -13,9 +16,11 @@ use crate::{
     sink::{Sink, SinkError},
 };
 
+mod hidden;
 mod json;
 mod screen;
 
+pub(crate) use hidden::Hidden;
 pub(crate) use screen::writes_under_way;
 
 /// Where lines go, and in which form.
@@ -76,6 +81,21 @@ impl Output {
         }
     }
 
+    /// Whether a figure of so many columns can be shown, which only makes sense to people.
+    pub(crate) fn has_room(&self, columns: usize) -> bool {
+        !self.json && screen::columns().is_some_and(|width| columns <= width)
+    }
+
+    /// Writes a figure whose blocks are light and whose gaps are dark, also where the terminal's colours are the
+    /// other way round.
+    pub(crate) fn figure(&self, text: &str) -> Result<(), SinkError> {
+        if !self.bold {
+            return self.lines(text);
+        }
+        let line = |line: &str| format!("\x1b[40;97m{}\x1b[0m\n", sanitize::name(line));
+        screen::out(text.lines().map(line).collect::<String>().as_bytes())
+    }
+
     /// Tells why something was not done, where that is no reason to end.
     pub(crate) fn refusal(&self, text: &str) -> Result<(), SinkError> {
         if self.json {
@@ -113,6 +133,17 @@ impl Output {
         }
     }
 
+    /// Tells what is waited for, where that goes on for so long that somebody wonders: until the guard is dropped.
+    pub(crate) fn waiting_for(&self, text: impl Into<String>) -> Waiting {
+        let (output, text) = (self.clone(), text.into());
+        Waiting(tokio::spawn(async move {
+            tokio::time::sleep(WONDER).await;
+            if io::stderr().is_terminal() {
+                output.note(&text);
+            }
+        }))
+    }
+
     /// Asks on standard error; the answer is the caller's to read.
     pub(crate) fn ask(&self, text: &str) {
         screen::err(sanitize::name(text).as_bytes());
@@ -131,6 +162,19 @@ impl Output {
             stop: self.stopped.clone(),
             messages: 0,
         }
+    }
+}
+
+/// So long nobody wonders.
+const WONDER: Duration = Duration::from_secs(2);
+
+/// Something that is waited for.
+#[derive(Debug)]
+pub(crate) struct Waiting(tokio::task::JoinHandle<()>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -174,6 +218,11 @@ pub(crate) fn help(text: &str, to_stderr: bool) -> Result<(), SinkError> {
         return Ok(());
     }
     screen::out(text.as_bytes())
+}
+
+/// A file for another program, such as a manual page: our own text, as it is.
+pub(crate) fn document(bytes: &[u8]) -> Result<(), SinkError> {
+    screen::out(bytes)
 }
 
 /// Writes events as they come.

@@ -1,9 +1,11 @@
 //! Events in the words people read.
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
-use qpq_core::sanitize;
+use qpq_core::{contact::NEW_KEY, sanitize};
 
-use crate::event::{DeliveryState, Event, Message, Recipient};
+use crate::run::contact::quoted;
+
+use crate::event::{DeliveryState, Event, Message, Recipient, Time};
 
 /// Dashes after the name in the header of a conversation.
 const RULE: usize = 30;
@@ -24,11 +26,22 @@ fn message_at(message: &Message, now: &Zoned, zone: TimeZone) -> String {
     let about = if message.arrival_time { "~" } else { "" };
     let from = sanitize::name(&message.from);
     let text = sanitize::text(&message.text);
+    if message.notice {
+        return format!("  ({text})");
+    }
     format!(
         "{from}, {about}{}: {}",
         time.strftime(format),
         text.replace('\n', "\n    ")
     )
+}
+
+/// `2026-11-22 10:02`, in the time zone of the system.
+pub(crate) fn day(time: Time) -> String {
+    time.timestamp()
+        .to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M")
+        .to_string()
 }
 
 /// `── ben ──────────────────────────────`
@@ -40,11 +53,16 @@ pub(crate) fn header(chat: &str) -> String {
 pub(crate) fn waiting_for(recipients: &[Recipient]) -> String {
     let waiting = recipients
         .iter()
-        .filter(|recipient| recipient.state < DeliveryState::Delivered);
-    let names: Vec<_> = waiting
-        .map(|recipient| match &recipient.reason {
-            Some(reason) => format!("{} ({reason})", sanitize::name(&recipient.name)),
-            None => sanitize::name(&recipient.name).into_owned(),
+        .filter(|recipient| !recipient.state.has_arrived());
+    names_with_reasons(waiting.map(|recipient| (recipient.name.as_str(), recipient.reason.as_deref())))
+}
+
+/// `ben (away), carla`
+pub(crate) fn names_with_reasons<'a>(people: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> String {
+    let names: Vec<_> = people
+        .map(|(name, reason)| match reason {
+            Some(reason) => format!("{} ({reason})", sanitize::name(name)),
+            None => sanitize::name(name).into_owned(),
         })
         .collect();
     names.join(", ")
@@ -63,10 +81,53 @@ pub(crate) fn joined(event: &Event) -> Option<String> {
     Some(format!("  {} joined · {trust}", sanitize::name(name)))
 }
 
+/// What the user can say to somebody who asks; whoever has a contact's name is not just accepted.
+pub(crate) fn answer(name: &str) -> String {
+    let quoted = quoted(name);
+    if name.contains(NEW_KEY) {
+        return format!("qpq contact replace {quoted}, rename or refuse");
+    }
+    format!("qpq contact accept {quoted}")
+}
+
+/// Somebody was met, by whatever way.
+pub(crate) fn met(event: &Event) -> Option<String> {
+    let Event::Joined { name, verified, .. } = event else {
+        return None;
+    };
+    let trust = if *verified { "verified ✓" } else { "not verified" };
+    Some(format!("  {} is a contact · {trust}", sanitize::name(name)))
+}
+
+/// Somebody asks, refuses, or comes with a new key.
+pub(crate) fn asks(event: &Event) -> Option<String> {
+    let (name, news) = if let Event::Request { name, .. } = event {
+        let news = format!("asks to be a contact · introduced by link: {}", answer(name));
+        (name, news)
+    } else if let Event::RequestDropped { name, .. } = event {
+        (name, "asked to be a contact; too many do: dropped".to_owned())
+    } else if let Event::Declined { name, .. } = event {
+        (name, "does not want to be a contact".to_owned())
+    } else if let Event::Held { name, .. } = event {
+        let replace = format!("qpq contact replace {}", quoted(name));
+        (name, format!("waits for your word: {replace}"))
+    } else {
+        return None;
+    };
+    Some(format!("  {} {}", sanitize::name(name), sanitize::name(&news)))
+}
+
 /// What others said, or what is known of a chat through them.
 pub(crate) fn heard(event: &Event) -> Option<String> {
     if let Event::RolledBack { chat } = event {
         return Some(rolled_back(chat));
+    }
+    if let Event::Missing { chat, count } = event {
+        let messages = if *count == 1 { "message" } else { "messages" };
+        return Some(format!(
+            "  ({count} {messages} of {} missing)",
+            sanitize::name(chat)
+        ));
     }
     let Event::Message(message) = event else {
         return None;
@@ -95,7 +156,20 @@ pub(crate) fn sent(event: &Event) -> Option<String> {
     };
     Some(match state {
         DeliveryState::Delivered => format!("  {} delivered", id.to_text()),
+        DeliveryState::Read => format!("  {} read", id.to_text()),
         DeliveryState::Here => format!("  {} here, waiting for {}", id.to_text(), waiting_for(recipients)),
+        DeliveryState::OnRelay => format!(
+            "  {} on relay, waiting for {}",
+            id.to_text(),
+            waiting_for(recipients)
+        ),
+        DeliveryState::Expired | DeliveryState::Failed => {
+            format!(
+                "  {} not sent any more: {}",
+                id.to_text(),
+                waiting_for(recipients)
+            )
+        }
     })
 }
 
@@ -119,6 +193,8 @@ mod tests {
             seq: 1,
             text: text.into(),
             own: false,
+            late: false,
+            notice: false,
             arrival_time,
         };
         let now = Timestamp::from_millisecond(1_700_000_100_000)
@@ -155,8 +231,20 @@ mod tests {
             seq: 1,
             text: "hello".into(),
             own: false,
+            late: false,
+            notice: false,
             arrival_time: false,
         }
+    }
+
+    #[test]
+    fn what_nobody_wrote_has_no_author() {
+        let notice = Message {
+            text: "conversation set up again".into(),
+            notice: true,
+            ..example()
+        };
+        assert_eq!(message(&notice), "  (conversation set up again)");
     }
 
     #[test]

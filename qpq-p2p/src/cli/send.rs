@@ -15,10 +15,10 @@ use super::{
     render,
 };
 use crate::{
-    event::{Event, Recipient},
+    control::Client,
+    event::{Event, Reason, Recipient},
     failure::{Failure, FailureCode},
-    owner::Owner,
-    request::Request,
+    request::{Request, Text},
     sink::SinkError,
 };
 
@@ -56,6 +56,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// So many lines are stored in one transaction.
 const BATCH: usize = 64;
 
+/// And so many bytes of them, and one line more: a request has its bounds.
+pub(super) const BATCH_BYTES: usize = 256 * 1024;
+
 /// Where the texts come from.
 enum Source {
     One(Option<String>),
@@ -64,20 +67,26 @@ enum Source {
 
 pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     let source = Source::open(&arguments, context).await?;
-    let owner = context.owner()?;
+    let client = context.client().await?;
     let delivery = Delivery {
         chat: &arguments.chat,
         lines: arguments.lines,
         output: &context.output,
-        follow: Follow::new(&owner, &arguments.chat),
+        follow: Follow::new(&client, &arguments.chat),
         stored: 0,
         delivered: 0,
+        given_up: 0,
+        unsent: None,
         failure: None,
         output_failure: None,
     };
     let patience = context.settings.timeout.unwrap_or(PATIENCE);
-    let outcome = delivery.run(&owner, source, arguments.wait, patience).await;
-    owner.close().await;
+    let waits = arguments.wait == Wait::Delivered && !arguments.lines;
+    let text = format!("waiting for {}; Ctrl+C ends, and it is kept", arguments.chat);
+    let waiting = waits.then(|| context.output.waiting_for(text));
+    let outcome = delivery.run(&client, source, arguments.wait, patience).await;
+    drop(waiting);
+    client.close().await;
     outcome
 }
 
@@ -110,10 +119,14 @@ impl Source {
         let Some(first) = lines.next().await.transpose()? else {
             return Ok(None);
         };
+        let mut bytes = first.len();
         let mut batch = vec![first];
-        while batch.len() < BATCH {
+        while batch.len() < BATCH && bytes < BATCH_BYTES {
             match lines.ready() {
-                Some(Ok(line)) => batch.push(line),
+                Some(Ok(line)) => {
+                    bytes = bytes.saturating_add(line.len());
+                    batch.push(line);
+                }
                 // The line before a fault is sent; the fault is met again as the end of the input.
                 Some(Err(error)) => {
                     lines.put_back(error);
@@ -143,6 +156,9 @@ struct Delivery<'a> {
     follow: Follow<'a>,
     stored: u64,
     delivered: u64,
+    given_up: u64,
+    /// The first of those that were given up.
+    unsent: Option<Event>,
     /// Why there was no more to store.
     failure: Option<Failure>,
     /// Messages go on to be delivered when nobody reads about it any more.
@@ -152,7 +168,7 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     async fn run(
         mut self,
-        owner: &Owner,
+        client: &Client,
         mut source: Source,
         wait: Wait,
         patience: Duration,
@@ -161,7 +177,7 @@ impl Delivery<'_> {
         let mut left_waiting = Round::default();
         while until.is_none() || !(self.follow.is_done() || wait == Wait::Queued) {
             tokio::select! {
-                batch = source.next(), if until.is_none() => match self.take(owner, batch, wait).await {
+                batch = source.next(), if until.is_none() => match self.take(client, batch, wait).await {
                     Ok(Some(queued)) if queued.is_empty() => {}
                     Ok(Some(queued)) => left_waiting.waiting = queued,
                     ended => {
@@ -169,14 +185,14 @@ impl Delivery<'_> {
                         until = Some(Instant::now() + patience);
                     }
                 },
-                round = self.follow.round(), if wait == Wait::Delivered => self.tell_delivered(&round?),
+                round = self.follow.round(), if wait == Wait::Delivered => self.tell_ended(&round?),
                 () = sleep_until(until) => break,
                 () = self.output.stop() => break,
             }
         }
         if wait == Wait::Delivered {
             left_waiting = self.follow.last_look().await?;
-            self.tell_delivered(&left_waiting);
+            self.tell_ended(&left_waiting);
             self.tell_each(&left_waiting.waiting);
         }
         self.finish(wait, &left_waiting.waiting)
@@ -185,7 +201,7 @@ impl Delivery<'_> {
     /// Stores a batch; `None` at the end of the input. Returns what is to be told when nothing is waited for.
     async fn take(
         &mut self,
-        owner: &Owner,
+        client: &Client,
         batch: Result<Option<Vec<String>>, InputError>,
         wait: Wait,
     ) -> Result<Option<Vec<Event>>, Failure> {
@@ -194,9 +210,9 @@ impl Delivery<'_> {
         if !texts.is_empty() {
             let request = Request::Send {
                 chat: self.chat.to_owned(),
-                texts,
+                texts: texts.into_iter().map(Text::new).collect::<Result<_, _>>()?,
             };
-            owner.run(request, &mut events).await?;
+            client.run(request, &mut events).await?;
         }
         self.stored += u64::try_from(events.len()).unwrap_or(u64::MAX);
         match wait {
@@ -206,9 +222,12 @@ impl Delivery<'_> {
         Ok(Some(events))
     }
 
-    fn tell_delivered(&mut self, round: &Round) {
+    fn tell_ended(&mut self, round: &Round) {
         self.delivered += u64::try_from(round.delivered.len()).unwrap_or(u64::MAX);
+        self.given_up += u64::try_from(round.given_up.len()).unwrap_or(u64::MAX);
+        self.unsent = self.unsent.take().or_else(|| round.given_up.first().cloned());
         self.tell_each(&round.delivered);
+        self.tell_each(&round.given_up);
     }
 
     /// A line for each; for many lines people get one summary instead.
@@ -221,12 +240,17 @@ impl Delivery<'_> {
     }
 
     fn finish(self, wait: Wait, waiting: &[Event]) -> Result<Exit, Failure> {
-        let recipients = waiting.first().map(recipients).unwrap_or_default();
         let failure = self.failure.map(|failure| told_with_kept(failure, self.stored));
         if self.lines && !self.output.is_json() && (self.stored > 0 || failure.is_none()) {
-            let _ = self
-                .output
-                .lines(&summary(self.stored, self.delivered, recipients));
+            let here = self
+                .stored
+                .saturating_sub(self.delivered)
+                .saturating_sub(self.given_up);
+            let ends = [
+                ("here, waiting for", here, waiting.first()),
+                ("not sent any more:", self.given_up, self.unsent.as_ref()),
+            ];
+            let _ = self.output.lines(&summary(self.stored, self.delivered, ends));
         }
         if let Some(failure) = failure {
             return Err(failure);
@@ -235,7 +259,10 @@ impl Delivery<'_> {
             return Ok(INTERRUPTED);
         }
         if wait == Wait::Delivered && self.delivered < self.stored {
-            return Err(not_delivered(recipients));
+            return Err(match (waiting.first(), &self.unsent) {
+                (None, Some(unsent)) => given_up(recipients(unsent)),
+                (first, _) => not_delivered(first.map(recipients).unwrap_or_default()),
+            });
         }
         self.output_failure.map_or(Ok(DONE), |error| Err(error.into()))
     }
@@ -264,15 +291,47 @@ fn recipients(event: &Event) -> &[Recipient] {
     recipients
 }
 
-fn summary(stored: u64, delivered: u64, waiting: &[Recipient]) -> String {
+/// What became of many lines; each end with its count and one message that has it.
+fn summary(stored: u64, delivered: u64, ends: [(&str, u64, Option<&Event>); 2]) -> String {
     let lines = if stored == 1 { "line" } else { "lines" };
-    match stored.saturating_sub(delivered) {
-        0 => format!("  {stored} {lines} delivered"),
-        here => format!(
-            "  {stored} {lines}: {delivered} delivered, {here} here, waiting for {}",
-            render::waiting_for(waiting)
-        ),
+    if stored == delivered {
+        return format!("  {stored} {lines} delivered");
     }
+    let mut summary = format!("  {stored} {lines}: {delivered} delivered");
+    for (end, count, event) in ends {
+        if count > 0 {
+            let people = render::waiting_for(event.map(recipients).unwrap_or_default());
+            summary.push_str(&format!(", {count} {end} {people}"));
+        }
+    }
+    summary
+}
+
+/// Nothing waits any more, and something was not delivered.
+fn given_up(recipients: &[Recipient]) -> Failure {
+    let lacking = recipients
+        .iter()
+        .filter(|recipient| !recipient.state.has_arrived())
+        .map(|recipient| match &recipient.reason {
+            Some(reason) => format!("{}: {reason}", recipient.name),
+            None => recipient.name.clone(),
+        });
+    let lacking: Vec<_> = lacking.collect();
+    let (why, hint) = match recipients.first().and_then(|recipient| recipient.reason_code) {
+        _ if lacking.is_empty() => (
+            "deleted with the rest of the history".to_owned(),
+            "meet again: qpq invite, or qpq join CODE",
+        ),
+        Some(Reason::TooOld) => (
+            lacking.join(", "),
+            "it is kept in the history, and not sent any more: send it again",
+        ),
+        Some(_) | None => (
+            lacking.join(", "),
+            "it is kept in the history, and not sent any more; meet again: qpq invite, or qpq join CODE",
+        ),
+    };
+    Failure::new(FailureCode::NotDelivered, "not delivered", why, hint)
 }
 
 fn not_delivered(waiting: &[Recipient]) -> Failure {
@@ -286,24 +345,60 @@ fn not_delivered(waiting: &[Recipient]) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use qpq_core::id::PeerId;
+    use qpq_core::id::{MessageId, PeerId};
 
     use super::*;
     use crate::event::DeliveryState;
 
+    fn to_ben(state: DeliveryState, reason: Reason) -> Event {
+        Event::Sent {
+            id: MessageId([0; 16]),
+            chat: "ben".into(),
+            state,
+            recipients: vec![Recipient {
+                name: "ben".into(),
+                id: PeerId([0; 32]),
+                state,
+                reason: Some(reason.to_string()),
+                reason_code: Some(reason),
+            }],
+        }
+    }
+
     #[test]
     fn many_lines_have_one_summary() {
-        assert_eq!(summary(1, 1, &[]), "  1 line delivered");
-        assert_eq!(summary(0, 0, &[]), "  0 lines delivered");
-        let ben = Recipient {
-            name: "ben".into(),
-            id: PeerId([0; 32]),
-            state: DeliveryState::Here,
-            reason: Some("away".into()),
+        let away = to_ben(DeliveryState::Here, Reason::Away);
+        let removed = to_ben(DeliveryState::Failed, Reason::Removed);
+        let told = |stored, delivered, here, unsent| {
+            let here = ("here, waiting for", here, Some(&away));
+            summary(
+                stored,
+                delivered,
+                [here, ("not sent any more:", unsent, Some(&removed))],
+            )
         };
+        assert_eq!(told(1, 1, 0, 0), "  1 line delivered");
+        assert_eq!(told(0, 0, 0, 0), "  0 lines delivered");
         assert_eq!(
-            summary(3, 1, &[ben]),
+            told(3, 1, 2, 0),
             "  3 lines: 1 delivered, 2 here, waiting for ben (away)"
         );
+        assert_eq!(
+            told(3, 1, 1, 1),
+            "  3 lines: 1 delivered, 1 here, waiting for ben (away), 1 not sent any more: ben (removed by you)"
+        );
+    }
+
+    #[test]
+    fn what_was_given_up_is_not_said_to_wait() {
+        let told = |event: &Event| given_up(recipients(event));
+        let removed = told(&to_ben(DeliveryState::Failed, Reason::Removed));
+        assert_eq!(removed.code.exit(), 7);
+        assert_eq!(removed.why, "ben: removed by you");
+        assert!(removed.hint.contains("qpq invite"), "{}", removed.hint);
+        let old = told(&to_ben(DeliveryState::Expired, Reason::TooOld));
+        assert_eq!(old.why, "ben: not delivered within 30 days");
+        assert!(old.hint.ends_with("send it again"), "{}", old.hint);
+        assert!(given_up(&[]).why.contains("history"));
     }
 }

@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -87,6 +88,14 @@ pub(super) fn wants_quiet(arguments: impl IntoIterator<Item = OsString>) -> bool
 /// How long output may stand still after a signal to end.
 const STALL: Duration = Duration::from_secs(1);
 
+/// The first signal to end.
+static FIRST: OnceLock<SignalKind> = OnceLock::new();
+
+/// Whether whoever runs services ended this process (SIGTERM), and not its user.
+pub(super) fn was_told_to_end() -> bool {
+    FIRST.get() == Some(&SignalKind::terminate())
+}
+
 /// Becomes true with the first signal to end; the second ends at once.
 pub(super) fn signals() -> Result<watch::Receiver<bool>, Failure> {
     let (stop, stopped) = watch::channel(false);
@@ -95,6 +104,7 @@ pub(super) fn signals() -> Result<watch::Receiver<bool>, Failure> {
         let stop = stop.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
+                let _ = FIRST.set(kind);
                 if stop.send_replace(true) {
                     exit_interrupted();
                 }

@@ -81,7 +81,7 @@ mod tests {
             (&["sned"], "unrecognized subcommand 'sned'", "qpq --help"),
             (
                 &["join"],
-                "the following required arguments were not provided: <CODE>...",
+                "the following required arguments were not provided: <CODE|LINK>...",
                 "qpq join --help",
             ),
             (

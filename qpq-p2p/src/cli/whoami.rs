@@ -18,6 +18,6 @@ pub(super) async fn run(_: Arguments, context: &Context) -> Result<Exit, Failure
         let name = sanitize::name(name);
         Some(format!("{name} · {}\n  {}", id.short(), id.to_text()))
     });
-    context.profile()?.answer(Read::WhoAmI, &mut printer).await?;
+    context.read(Read::WhoAmI, &mut printer).await?;
     Ok(DONE)
 }

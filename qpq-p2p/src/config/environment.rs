@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 
-use super::{ConfigError, Layer, color, interfaces, port, profile, switch, timeout};
-
-const PREFIX: &str = "QPQ_";
+use super::{
+    ConfigError, Layer,
+    table::{PREFIX, Setting},
+};
 
 /// Reads the variables that begin with `QPQ_`. Also returns the names of those nobody knows: worth a warning,
 /// not a failure, for another version may know them.
@@ -20,41 +21,26 @@ pub fn from_environment(
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
             continue;
         };
-        match read(&mut layer, name, value) {
-            Ok(true) => {}
-            Ok(false) => unknown.push(name.to_owned()),
-            Err(why) => {
-                return Err(ConfigError::Variable {
-                    name: name.to_owned(),
-                    why,
-                });
-            }
-        }
+        let Some(setting) = Setting::of_variable(name) else {
+            unknown.push(name.to_owned());
+            continue;
+        };
+        (setting.take)(&mut layer, &value).map_err(|why| ConfigError::Variable {
+            name: name.to_owned(),
+            why,
+        })?;
     }
     unknown.sort();
     Ok((layer, unknown))
 }
 
-fn read(layer: &mut Layer, name: &str, value: OsString) -> Result<bool, String> {
-    // A folder may have any name; everything else is text.
-    if name == "QPQ_HOME" {
-        if value.is_empty() {
-            return Err("names no folder".into());
-        }
-        layer.home = Some(value.into());
-        return Ok(true);
-    }
-    let text = || value.to_str().ok_or_else(|| "is not UTF-8".to_owned());
+/// What to say of a variable that is set and no setting.
+pub(crate) fn warning(name: &str) -> String {
     match name {
-        "QPQ_PROFILE" => layer.profile = Some(profile(text()?)?),
-        "QPQ_INTERFACES" => layer.interfaces = Some(interfaces(text()?)?),
-        "QPQ_MDNS_PORT" => layer.mdns_port = Some(port(text()?)?),
-        "QPQ_TIMEOUT" => layer.timeout = Some(timeout(text()?)?),
-        "QPQ_COLOR" => layer.color = Some(color(text()?)?),
-        "QPQ_JSON" => layer.json = Some(switch(text()?)?),
-        "QPQ_NO_INPUT" => layer.no_input = Some(switch(text()?)?),
-        "QPQ_LOG" => layer.log = Some(text()?.to_owned()),
-        _ => return Ok(false),
+        "QPQ_PASSPHRASE" | "QPQ_NEW_PASSPHRASE" => format!(
+            "{name} is set, and not used: other programs can see what is in the environment; put it into a file that \
+             {name}_FILE names"
+        ),
+        _ => format!("{name} is set, but no setting of this version has that name"),
     }
-    Ok(true)
 }

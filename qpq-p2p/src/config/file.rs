@@ -1,111 +1,98 @@
 //! Settings from `config.toml`.
 
-use std::{fs, io, ops::Range, path::Path};
+use std::{ffi::OsStr, fs, io, ops::Range, path::Path};
 
-use serde::Deserialize;
-use toml::Spanned;
+use toml_edit::{Document, Item, Value};
 
-use super::{ConfigError, Layer, color, interfaces, port, profile, switch, timeout};
+use super::{
+    ConfigError, Layer,
+    table::{Setting, switch},
+};
 
-/// The keys that may stand in the file: the same words as the flags and, in capitals, the variables.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    profile: Option<Spanned<Value>>,
-    interfaces: Option<Spanned<Value>>,
-    mdns_port: Option<Spanned<Value>>,
-    timeout: Option<Spanned<Value>>,
-    color: Option<Spanned<Value>>,
-    json: Option<Spanned<Value>>,
-    no_input: Option<Spanned<Value>>,
-}
+/// The line, from 1, in which a key stands.
+pub type Lines = Vec<(&'static str, usize)>;
 
-/// `timeout = 30` and `timeout = "30s"` mean the same.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Value {
-    Text(String),
-    Number(i64),
-    Switch(bool),
-    List(Vec<String>),
-}
-
-impl Value {
-    fn into_text(self) -> String {
-        match self {
-            Self::Text(text) => text,
-            Self::Number(number) => number.to_string(),
-            Self::Switch(on) => on.to_string(),
-            Self::List(items) => items.join(","),
-        }
-    }
-}
-
-/// Reads the file of settings. Where there is none, nothing is said.
+/// Reads the file of settings, and where each stands. Where there is none, nothing is said.
 ///
 /// # Errors
 /// [`ConfigError`] for an unreadable file and, with its line, for any key or value that is not known.
-pub fn from_file(path: &Path) -> Result<Layer, ConfigError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+pub fn from_file(path: &Path) -> Result<(Layer, Lines), ConfigError> {
+    parse(&read(path)?, path)
+}
+
+/// The text of the file; that of none is empty.
+pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
         Err(error)
             if matches!(
                 error.kind(),
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
             ) =>
         {
-            return Ok(Layer::default());
+            Ok(String::new())
         }
-        Err(error) => {
-            return Err(ConfigError::Unreadable {
-                path: path.to_owned(),
-                why: error.to_string(),
-            });
-        }
-    };
-    let at = |span: Range<usize>, why: String| {
-        let before = text.get(..span.start).unwrap_or(&text);
-        ConfigError::Line {
+        Err(error) => Err(ConfigError::Unreadable {
             path: path.to_owned(),
-            line: before.matches('\n').count() + 1,
-            why,
-        }
+            why: error.to_string(),
+        }),
+    }
+}
+
+/// Takes every key and value, or names the first line that makes no sense.
+pub(super) fn parse(text: &str, path: &Path) -> Result<(Layer, Lines), ConfigError> {
+    let at = |span: Option<Range<usize>>, why: String| ConfigError::Line {
+        path: path.to_owned(),
+        line: line_of(text, span),
+        why,
     };
-    let keys: Keys = toml::from_str(&text)
-        .map_err(|error| at(error.span().unwrap_or_default(), error.message().to_owned()))?;
-    Ok(Layer {
-        home: None,
-        profile: one("profile", keys.profile, profile, at)?,
-        interfaces: one("interfaces", keys.interfaces, interfaces, at)?,
-        mdns_port: one("mdns_port", keys.mdns_port, port, at)?,
-        timeout: one("timeout", keys.timeout, timeout, at)?,
-        color: one("color", keys.color, color, at)?,
-        json: one("json", keys.json, switch, at)?,
-        no_input: one("no_input", keys.no_input, switch, at)?,
-        log: None,
-    })
+    let document =
+        Document::parse(text).map_err(|error| at(error.span(), error.message().trim().to_owned()))?;
+    let mut layer = Layer::default();
+    let mut lines = Lines::new();
+    for (name, item) in document.iter() {
+        let span = document.key(name).and_then(toml_edit::Key::span);
+        let Some(setting) = Setting::named(name).filter(|setting| setting.in_file) else {
+            let why = format!(
+                "unknown key `{name}`, expected one of {}",
+                Setting::keys_of_file()
+            );
+            return Err(at(span, why));
+        };
+        lines.push((setting.key, line_of(text, span)));
+        let taken = plain(item).and_then(|value| (setting.take)(&mut layer, OsStr::new(&value)));
+        taken.map_err(|why| at(item.span(), format!("{name}: {why}")))?;
+    }
+    Ok((layer, lines))
 }
 
 /// Whether the file asks for JSON, whatever else stands in it.
 pub(super) fn wants_json(path: &Path) -> bool {
-    #[derive(Deserialize)]
-    struct Key {
-        json: Option<Value>,
-    }
     let text = fs::read_to_string(path).unwrap_or_default();
-    let json = toml::from_str(&text).ok().and_then(|Key { json }| json);
-    json.is_some_and(|json| switch(&json.into_text()) == Ok(true))
+    let document = Document::parse(text.as_str()).ok();
+    let json = document.and_then(|document| plain(document.get("json")?).ok());
+    json.is_some_and(|json| switch(&json) == Ok(true))
 }
 
-fn one<T>(
-    key: &str,
-    value: Option<Spanned<Value>>,
-    parse: impl FnOnce(&str) -> Result<T, String>,
-    at: impl FnOnce(Range<usize>, String) -> ConfigError,
-) -> Result<Option<T>, ConfigError> {
-    let Some(value) = value else { return Ok(None) };
-    let span = value.span();
-    parse(&value.into_inner().into_text())
-        .map(Some)
-        .map_err(|why| at(span, format!("{key}: {why}")))
+fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
+    let start = span.unwrap_or_default().start;
+    text.get(..start).unwrap_or(text).matches('\n').count() + 1
+}
+
+/// `timeout = 30` and `timeout = "30s"` mean the same.
+fn plain(item: &Item) -> Result<String, String> {
+    const FORM: &str = "a value is a text, a whole number, true, false, or a list of texts";
+    match item {
+        Item::Value(Value::String(text)) => Ok(text.value().clone()),
+        Item::Value(Value::Integer(number)) => Ok(number.value().to_string()),
+        Item::Value(Value::Boolean(on)) => Ok(on.value().to_string()),
+        Item::Value(Value::Array(items)) => {
+            let texts: Option<Vec<_>> = items.iter().map(Value::as_str).collect();
+            texts.map(|texts| texts.join(",")).ok_or_else(|| FORM.to_owned())
+        }
+        Item::Value(Value::Float(_) | Value::Datetime(_) | Value::InlineTable(_))
+        | Item::None
+        | Item::Table(_)
+        | Item::ArrayOfTables(_) => Err(FORM.to_owned()),
+    }
 }

@@ -19,7 +19,7 @@ fn file(text: &str) -> Result<Layer, ConfigError> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("config.toml");
     fs::write(&path, text).unwrap();
-    from_file(&path)
+    from_file(&path).map(|(layer, _)| layer)
 }
 
 fn line_of(error: ConfigError) -> (usize, String) {
@@ -68,6 +68,10 @@ fn every_variable_is_read() {
         ("QPQ_JSON", "1"),
         ("QPQ_NO_INPUT", "true"),
         ("QPQ_LOG", "qpq_p2p=debug"),
+        ("QPQ_PASSPHRASE_FILE", "/run/secret"),
+        ("QPQ_PASSPHRASE_FD", "3"),
+        ("QPQ_NEW_PASSPHRASE_FILE", "/run/new"),
+        ("QPQ_NEW_PASSPHRASE_FD", "4"),
         ("PATH", "/bin"),
     ])
     .unwrap();
@@ -84,6 +88,14 @@ fn every_variable_is_read() {
             json: Some(true),
             no_input: Some(true),
             log: Some("qpq_p2p=debug".into()),
+            passphrase: SecretPlace {
+                file: Some("/run/secret".into()),
+                fd: Some(3)
+            },
+            new_passphrase: SecretPlace {
+                file: Some("/run/new".into()),
+                fd: Some(4)
+            },
         }
     );
 }
@@ -106,6 +118,9 @@ fn a_variable_without_sense_is_named() {
         ("QPQ_TIMEOUT", "soon"),
         ("QPQ_COLOR", "blue"),
         ("QPQ_JSON", "maybe"),
+        ("QPQ_PASSPHRASE_FILE", ""),
+        ("QPQ_PASSPHRASE_FD", "-1"),
+        ("QPQ_PASSPHRASE_FD", "secret"),
     ] {
         let error = environment(&[(name, value)]).unwrap_err();
         assert!(
@@ -122,7 +137,7 @@ fn a_file_that_is_not_there_says_nothing() {
     let folder = TempDir::new().unwrap();
     assert_eq!(
         from_file(&folder.path().join("none/config.toml")).unwrap(),
-        Layer::default()
+        (Layer::default(), Lines::new())
     );
     assert_eq!(file("").unwrap(), Layer::default());
 }
@@ -184,6 +199,64 @@ fn interfaces_that_stand_alone_are_named() {
             "`interfaces` is `all`, `lo`, or a list of interface names separated by commas",
         ),
     ] {
-        assert_eq!(interfaces(text).unwrap_err(), why, "{text}");
+        assert_eq!(table::interfaces(text).unwrap_err(), why, "{text}");
     }
+}
+
+#[test]
+fn every_setting_is_shown_as_it_can_be_read_again() {
+    for setting in &SETTINGS {
+        let value = ["7", "lo", "true", "never"]
+            .into_iter()
+            .find(|value| (setting.take)(&mut Layer::default(), value.as_ref()).is_ok())
+            .unwrap();
+        let mut layer = Layer::default();
+        (setting.take)(&mut layer, value.as_ref()).unwrap();
+        assert_ne!(layer, Layer::default(), "{}", setting.key);
+        let shown = (setting.value)(&layer).unwrap();
+        let mut again = Layer::default();
+        (setting.take)(&mut again, shown.as_ref()).unwrap();
+        assert_eq!(again, layer, "{}", setting.key);
+        assert_eq!(again.over(Layer::default()), layer, "{}", setting.key);
+    }
+}
+
+#[test]
+fn a_passphrase_in_the_environment_is_warned_of() {
+    for name in ["QPQ_PASSPHRASE", "QPQ_NEW_PASSPHRASE"] {
+        let told = warning(name);
+        assert!(told.contains(&format!("{name}_FILE")), "{told}");
+    }
+    assert!(warning("QPQ_NOSUCH").contains("no setting"));
+}
+
+#[test]
+fn each_value_is_told_with_the_place_that_won() {
+    let (file, lines) = file::parse("\njson = true\ntimeout = 90\n", "/x/config.toml".as_ref()).unwrap();
+    let layers = Layers {
+        flags: Layer {
+            timeout: Some(Duration::from_secs(60)),
+            ..Layer::default()
+        },
+        environment: environment(&[("QPQ_TIMEOUT", "5"), ("QPQ_COLOR", "never")])
+            .unwrap()
+            .0,
+        file,
+        lines,
+    };
+    for (key, value, origin) in [
+        ("timeout", "1m", "--timeout"),
+        ("color", "never", "QPQ_COLOR"),
+        ("json", "true", "config.toml:2"),
+        ("mdns_port", "5353", "default"),
+        ("log", "", "default"),
+    ] {
+        let (told, from) = layers.value(Setting::named(key).unwrap());
+        assert_eq!(
+            (told.as_str(), from.to_string().as_str()),
+            (value, origin),
+            "{key}"
+        );
+    }
+    assert_eq!(layers.merged().timeout, Some(Duration::from_secs(60)));
 }

@@ -24,7 +24,64 @@ fn stored(sent_at: i64, stored_at: i64, own: bool) -> qpq_core::store::read::Mes
         text: "hi".into(),
         sent_at,
         stored_at,
-        delivered: own,
+        late: false,
+        state: own.then_some(Delivery::Delivered),
+        notice: None,
+    }
+}
+
+#[test]
+fn links_and_requests_have_their_fields_in_order() {
+    let link = |used_by: Option<PeerId>| Event::Link {
+        id: LinkId([0xff; 8]),
+        expires: Time(1_700_000_000_000),
+        used_by,
+        used_by_name: used_by.map(|_| "ben".into()),
+        refused: 2,
+    };
+    assert_eq!(
+        line(&link(None)),
+        r#"{"v":1,"type":"link","id":"zzzzzzzzzzzzy","expires":"2023-11-14T22:13:20.000Z","refused":2}"#
+    );
+    assert_eq!(
+        line(&link(Some(BEN))),
+        format!(
+            r#"{{"v":1,"type":"link","id":"zzzzzzzzzzzzy","expires":"2023-11-14T22:13:20.000Z","used_by":"{BEN_TEXT}","used_by_name":"ben","refused":2}}"#
+        )
+    );
+    assert_eq!(
+        line(&Event::LinkCancelled {
+            id: LinkId([0xff; 8])
+        }),
+        r#"{"v":1,"type":"link_cancelled","id":"zzzzzzzzzzzzy"}"#
+    );
+    let (name, id) = (String::from("ben"), BEN);
+    for (event, kind) in [
+        (
+            Event::Asked {
+                name: name.clone(),
+                id,
+            },
+            "asked",
+        ),
+        (
+            Event::Request {
+                name: name.clone(),
+                id,
+            },
+            "request",
+        ),
+        (
+            Event::Refused {
+                name: name.clone(),
+                id,
+            },
+            "refused",
+        ),
+        (Event::RequestDropped { name, id }, "request_dropped"),
+    ] {
+        let expected = format!(r#"{{"v":1,"type":"{kind}","name":"ben","id":"{BEN_TEXT}"}}"#);
+        assert_eq!(line(&event), expected);
     }
 }
 
@@ -39,10 +96,19 @@ fn identity_invite_and_joined_have_their_fields_in_order() {
     );
     assert_eq!(
         line(&Event::Invite {
-            code: "4-otter-violin".into(),
+            code: Some("4-otter-violin".into()),
+            link: None,
             expires: Time(1_700_000_000_000)
         }),
         r#"{"v":1,"type":"invite","code":"4-otter-violin","expires":"2023-11-14T22:13:20.000Z"}"#
+    );
+    assert_eq!(
+        line(&Event::Invite {
+            code: Some("4-otter-violin".into()),
+            link: Some("QPQ:06".into()),
+            expires: Time(1_700_000_000_000)
+        }),
+        r#"{"v":1,"type":"invite","code":"4-otter-violin","link":"QPQ:06","expires":"2023-11-14T22:13:20.000Z"}"#
     );
     assert_eq!(
         line(&Event::Joined {
@@ -60,11 +126,12 @@ fn identity_invite_and_joined_have_their_fields_in_order() {
 
 #[test]
 fn sent_names_a_reason_only_where_there_is_one() {
-    let recipient = |state, reason| Recipient {
+    let recipient = |state, why: Option<Reason>| Recipient {
         name: "ben".into(),
         id: BEN,
         state,
-        reason,
+        reason: why.map(|reason| reason.to_string()),
+        reason_code: why,
     };
     let sent = |state, recipients| Event::Sent {
         id: MessageId([0; 16]),
@@ -83,9 +150,12 @@ fn sent_names_a_reason_only_where_there_is_one() {
     );
     let away = line(&sent(
         DeliveryState::Here,
-        vec![recipient(DeliveryState::Here, Some("away".into()))],
+        vec![recipient(DeliveryState::Here, Some(Reason::Away))],
     ));
-    assert!(away.ends_with(r#""state":"here","reason":"away"}]}"#), "{away}");
+    assert!(
+        away.ends_with(r#""state":"here","reason":"away","reason_code":"away"}]}"#),
+        "{away}"
+    );
 }
 
 #[test]
@@ -136,4 +206,118 @@ fn failures_carry_code_and_exit() {
         serde_json::to_string(&FailureLine::from(&failure)).unwrap(),
         r#"{"v":1,"type":"error","code":"unknown_chat","exit":6,"what":"no chat bob","why":"nobody has this name","hint":"qpq join CODE"}"#
     );
+}
+
+#[test]
+fn a_status_says_which_way_leads_to_whom_and_why_something_waits() {
+    let linked = PeerStatus {
+        name: "ben".into(),
+        id: BEN,
+        path: Path::Lan,
+        rtt_ms: Some(2),
+        reason: None,
+        reason_code: None,
+    };
+    let gone = PeerStatus {
+        path: Path::None,
+        rtt_ms: None,
+        reason: Some(Reason::Away.to_string()),
+        reason_code: Some(Reason::Away),
+        ..linked.clone()
+    };
+    let status = Status {
+        ready: true,
+        pid: Some(47),
+        id: BEN,
+        relays: [],
+        peers: vec![linked, gone],
+        outbox: vec![Queued {
+            id: MessageId([0; 16]),
+            chat: "ben".into(),
+            waiting: vec![Waiting {
+                name: "ben".into(),
+                id: BEN,
+                reason: Reason::Away.to_string(),
+                reason_code: Reason::Away,
+            }],
+        }],
+    };
+    assert_eq!(
+        line(&Event::Status(status)),
+        format!(
+            concat!(
+                r#"{{"v":1,"type":"status","ready":true,"pid":47,"id":"{0}","relays":[],"peers":["#,
+                r#"{{"name":"ben","id":"{0}","path":"lan","rtt_ms":2}},"#,
+                r#"{{"name":"ben","id":"{0}","path":"none","reason":"away","reason_code":"away"}}],"#,
+                r#""outbox":[{{"id":"00000000000000000000000000","chat":"ben","#,
+                r#""waiting":[{{"name":"ben","id":"{0}","reason":"away","reason_code":"away"}}]}}]}}"#
+            ),
+            BEN_TEXT
+        )
+    );
+}
+
+#[test]
+fn who_is_nearby_has_a_name_only_where_one_was_shown() {
+    let unknown = Nearby {
+        name: None,
+        id: None,
+        contact: false,
+        addresses: vec![([10, 0, 0, 7], 4_711).into()],
+    };
+    assert_eq!(
+        line(&Event::Nearby(unknown.clone())),
+        r#"{"v":1,"type":"nearby","contact":false,"addresses":["10.0.0.7:4711"]}"#
+    );
+    let ben = Nearby {
+        name: Some("ben".into()),
+        id: Some(BEN),
+        contact: true,
+        ..unknown
+    };
+    assert_eq!(
+        line(&Event::Nearby(ben)),
+        format!(
+            r#"{{"v":1,"type":"nearby","name":"ben","id":"{BEN_TEXT}","contact":true,"addresses":["10.0.0.7:4711"]}}"#
+        )
+    );
+}
+
+#[test]
+fn an_event_is_read_back_as_it_was() {
+    let recipient = Recipient {
+        name: "ben".into(),
+        id: BEN,
+        state: DeliveryState::Here,
+        reason: Some("away".into()),
+        reason_code: Some(Reason::Away),
+    };
+    for event in [
+        Event::Identity {
+            name: "b\u{1b}\u{202e}en".into(),
+            id: BEN,
+        },
+        Event::Invite {
+            code: Some("4-otter-violin".into()),
+            link: None,
+            expires: Time(1_700_000_000_001),
+        },
+        Event::Sent {
+            id: MessageId([7; 16]),
+            chat: "ben".into(),
+            state: DeliveryState::Here,
+            recipients: vec![recipient],
+        },
+        Event::Message(stored(5, 5, true).into()),
+        Event::Message(stored(i64::MAX, 5, false).into()),
+        Event::Ready {
+            id: BEN,
+            pid: 1,
+            owner: OwnerKind::Daemon,
+        },
+    ] {
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+        assert!(!format!("{event:?}").contains("otter"));
+    }
 }

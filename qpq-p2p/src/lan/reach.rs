@@ -36,9 +36,12 @@ impl Reach {
 
     /// Whether a neighbour may be there.
     pub(crate) fn admits(&self, address: &SocketAddr) -> bool {
-        let ip = address.ip();
-        let near = self.networks.iter().any(|network| contains(*network, ip));
-        near && !self.is_own(address)
+        self.is_near(address.ip()) && !self.is_own(address)
+    }
+
+    /// Whether an address is on one of our networks, or our own.
+    pub(crate) fn is_near(&self, ip: IpAddr) -> bool {
+        self.networks.iter().any(|network| contains(*network, ip))
     }
 
     fn is_own(&self, address: &SocketAddr) -> bool {

@@ -9,7 +9,10 @@ use std::{
 
 use qpq_core::{card::LanKey, engine::Directory, id::PeerId, invite::Nameplate};
 
-use super::advert::{ADDRESSES, UnverifiedAdvert};
+use super::{
+    advert::{ADDRESSES, UnverifiedAdvert},
+    neighbours::{Neighbours, Who},
+};
 
 /// Entries in all.
 pub(crate) const ENTRIES: usize = 256;
@@ -61,16 +64,16 @@ pub(crate) struct Table {
     now: Duration,
 }
 
-/// Finds the contact whose token this is.
-pub(crate) fn recognise(
-    known: &BTreeMap<PeerId, Option<LanKey>>,
-    token: Option<&[u8; 16]>,
-) -> Option<PeerId> {
-    let token = token?;
+/// Finds the contact whose token this is, or the inviter whose link's token is there.
+pub(crate) fn recognise(directory: &Directory, advert: &UnverifiedAdvert) -> Option<PeerId> {
+    let has_token = |key: &LanKey| advert.token.as_ref().is_some_and(|token| key.recognises(token));
+    let has_link = |key: &LanKey| advert.link_tokens.iter().any(|token| key.recognises(token));
+    let mut known = directory.known.iter();
+    let mut inviters = directory.looking_for_links.iter();
     known
-        .iter()
-        .find(|(_, key)| key.as_ref().is_some_and(|key| key.recognises(token)))
+        .find(|(_, key)| key.as_ref().is_some_and(has_token))
         .map(|(peer, _)| *peer)
+        .or_else(|| inviters.find(|(_, key)| has_link(key)).map(|(peer, _)| *peer))
 }
 
 fn is_within(since: Option<Duration>, now: Duration, time: Duration) -> bool {
@@ -145,7 +148,7 @@ impl Table {
         self.looking_for = directory.looking_for;
         let mut appeared = BTreeSet::new();
         for entry in self.entries.values_mut() {
-            let contact = recognise(&directory.known, entry.advert.token.as_ref());
+            let contact = recognise(directory, &entry.advert);
             if contact != entry.contact {
                 entry.contact = contact;
                 appeared.extend(contact);
@@ -175,6 +178,38 @@ impl Table {
             }
         }
         addresses
+    }
+
+    /// The contacts whose token is advertised now. The newest advert decides: who was killed has left his last one
+    /// behind.
+    pub(crate) fn seen(&self) -> BTreeSet<PeerId> {
+        let mut newest: BTreeMap<PeerId, &Entry> = BTreeMap::new();
+        for entry in self.entries.values() {
+            let rank = |entry: &Entry| (!entry.replayed, entry.order);
+            if let Some(contact) = entry.contact
+                && newest.get(&contact).is_none_or(|other| rank(other) < rank(entry))
+            {
+                newest.insert(contact, entry);
+            }
+        }
+        newest.retain(|_, entry| entry.gone.is_none());
+        newest.into_keys().collect()
+    }
+
+    /// Who is there now, each once.
+    pub(crate) fn neighbours(&self) -> Neighbours {
+        let mut found = Neighbours::new();
+        for entry in self.entries.values().filter(|entry| entry.gone.is_none()) {
+            let advert = &entry.advert;
+            let who = match (entry.contact, &advert.shown, advert.addresses.first()) {
+                (Some(peer), _, _) => Who::Contact(peer),
+                (None, Some(shown), _) => Who::Shown(shown.clone()),
+                (None, None, Some(first)) => Who::Unknown(*first),
+                (None, None, None) => continue,
+            };
+            found.entry(who).or_default().extend(&advert.addresses);
+        }
+        found
     }
 
     /// Who claims to wait under this nameplate.

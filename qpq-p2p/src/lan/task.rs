@@ -13,13 +13,13 @@ use qpq_core::{
     id::PeerId,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tracing::{debug, warn};
 
 use super::{
-    HOUSEKEEPING, LanOptions, News,
+    Ears, HOUSEKEEPING, LanOptions, News, Shown,
     advert::{self, Announcement, Claim, UnverifiedAdvert},
     daemon::{Browser, MdnsSettings, Responder},
     lock, random,
@@ -52,14 +52,14 @@ const CLAIMED_ADDRESSES_MAX: usize = 64;
 pub(super) struct Task {
     settings: MdnsSettings,
     options: LanOptions,
-    directory: watch::Receiver<Option<Arc<Directory>>>,
+    ears: Ears,
     news: mpsc::Sender<News>,
     engine: mpsc::Sender<Input>,
     table: Arc<Mutex<Table>>,
     current: Option<Arc<Directory>>,
     announced: Option<Announcement>,
     announced_at: Instant,
-    /// When somebody who came is to be told of our invite.
+    /// When somebody who came is to be told of our invite, or who we are.
     greet_at: Option<Instant>,
     browser: Option<Browser>,
     responder: Option<Responder>,
@@ -78,6 +78,7 @@ enum Happening {
     Network(DaemonEvent),
     ResponderLost,
     Directory,
+    Visible,
     Stop,
     Greet,
     Rotate,
@@ -87,7 +88,7 @@ enum Happening {
 impl Task {
     pub(super) fn new(
         options: LanOptions,
-        directory: watch::Receiver<Option<Arc<Directory>>>,
+        ears: Ears,
         news: mpsc::Sender<News>,
         engine: mpsc::Sender<Input>,
         table: Arc<Mutex<Table>>,
@@ -99,7 +100,7 @@ impl Task {
                 port: options.mdns_port,
             },
             options,
-            directory,
+            ears,
             news,
             engine,
             table,
@@ -131,9 +132,11 @@ impl Task {
             let happening = tokio::select! {
                 event = next_service(self.browser.as_mut()) => event,
                 event = next_network(self.responder.as_mut()) => event,
-                changed = self.directory.changed() => {
+                changed = self.ears.directory.changed() => {
                     if changed.is_ok() { Happening::Directory } else { Happening::Stop }
                 }
+                // Its other end lives as long as there is somebody who could turn it.
+                Ok(()) = self.ears.visible.changed() => Happening::Visible,
                 () = sleep_until(self.greet_at) => Happening::Greet,
                 _ = rotate.tick() => Happening::Rotate,
                 _ = housekeeping.tick() => Happening::Housekeeping,
@@ -144,6 +147,7 @@ impl Task {
                 Happening::Network(event) => self.on_network(&event).await,
                 Happening::ResponderLost => self.replace_responder(),
                 Happening::Directory => self.follow_directory().await,
+                Happening::Visible => self.follow_visible(),
                 Happening::Greet | Happening::Rotate => self.announce(),
                 Happening::Housekeeping => self.keep_house(),
                 Happening::Stop => break,
@@ -185,14 +189,8 @@ impl Task {
     }
 
     async fn follow_directory(&mut self) {
-        let Some(directory) = self.directory.borrow_and_update().clone() else {
+        let Some(directory) = self.ears.directory.borrow_and_update().clone() else {
             return;
-        };
-        let announcement = Announcement {
-            key: directory.own_lan_key.clone(),
-            invite: directory
-                .inviting
-                .map(|nameplate| (nameplate, self.options.own, self.options.own_name.clone())),
         };
         if self
             .current
@@ -203,10 +201,7 @@ impl Task {
         }
         let appeared = lock(&self.table).judge(&directory);
         self.current = Some(directory);
-        if self.announced.as_ref() != Some(&announcement) {
-            self.announced = Some(announcement);
-            self.announce();
-        }
+        self.follow_visible();
         for peer in appeared {
             let _ = self.news.send(News::Contact(peer)).await;
         }
@@ -216,6 +211,28 @@ impl Task {
             for peer in claimants {
                 self.report_claimant(Claim { nameplate, peer }).await;
             }
+        }
+    }
+
+    /// Announces what is to be known of us, where that is something new.
+    fn follow_visible(&mut self) {
+        let is_visible = *self.ears.visible.borrow_and_update() > 0;
+        let Some(directory) = &self.current else { return };
+        let (peer, name) = (self.options.own, &self.options.own_name);
+        let announcement = Announcement {
+            key: directory.own_lan_key.clone(),
+            invite: directory
+                .inviting
+                .map(|nameplate| (nameplate, peer, name.clone())),
+            visible: is_visible.then(|| Shown {
+                peer,
+                name: name.clone(),
+            }),
+            links: directory.links.clone(),
+        };
+        if self.announced.as_ref() != Some(&announcement) {
+            self.announced = Some(announcement);
+            self.announce();
         }
     }
 
@@ -229,16 +246,17 @@ impl Task {
             return;
         };
         self.announced_at = Instant::now();
-        let txt = announcement.txt(random(), self.options.ports);
+        let txt = announcement.txt(random, self.options.ports);
         if let Err(error) = responder.announce(port, &txt) {
             warn!(%error, "the own record was not announced");
         }
     }
 
-    /// Tells somebody who came of our invite. Its question for it may come within a second of our last
+    /// Tells somebody who came of our invite, or who we are. Its question for it may come within a second of our last
     /// announcement, and is not answered then.
     fn greet(&mut self) {
-        if self.announced.as_ref().is_some_and(|own| own.invite.is_some()) {
+        let tells = |own: &Announcement| own.is_inviting() || own.visible.is_some();
+        if self.announced.as_ref().is_some_and(tells) {
             self.greet_at
                 .get_or_insert((Instant::now() + GREETING_DELAY).max(self.announced_at + GREETING_GAP));
         }
@@ -286,7 +304,7 @@ impl Task {
         let contact = self
             .current
             .as_ref()
-            .and_then(|now| table::recognise(&now.known, advert.token.as_ref()));
+            .and_then(|now| table::recognise(now, &advert));
         let claim = advert.claim;
         if !lock(&self.table).record(advert, contact) {
             return;
@@ -328,7 +346,7 @@ impl Task {
     fn keep_house(&mut self) {
         lock(&self.table).expire(self.started.elapsed());
         // What was heard may have been incomplete, and would not be asked for again: a search begins anew.
-        let searching = self.current.as_ref().is_some_and(|now| now.looking_for.is_some());
+        let searching = self.current.as_ref().is_some_and(|now| now.joining);
         let browser_ok = !searching && self.browser.as_mut().is_some_and(Browser::check);
         if !browser_ok {
             self.start_browser();

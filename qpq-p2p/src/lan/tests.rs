@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
-use qpq_core::card::LanKey;
+use qpq_core::{card::LanKey, invite::Nameplate};
 use tokio::time::Instant;
 
 use super::*;
@@ -55,10 +55,8 @@ fn key_of(peer: PeerId) -> LanKey {
 fn directory(own: PeerId, known: &[PeerId]) -> Directory {
     let known: BTreeMap<_, _> = known.iter().map(|peer| (*peer, Some(key_of(*peer)))).collect();
     Directory {
-        own_lan_key: key_of(own),
         known,
-        inviting: None,
-        looking_for: None,
+        ..Directory::new(key_of(own))
     }
 }
 
@@ -84,6 +82,31 @@ pub(super) async fn eventually(mut condition: impl FnMut() -> bool) {
     .await;
 }
 
+/// A daemon that announces whatever a test wants.
+fn forger(mdns_port: u16) -> ServiceDaemon {
+    let daemon = ServiceDaemon::new_with_port(mdns_port).unwrap();
+    daemon.disable_interface(IfKind::All).unwrap();
+    daemon.enable_interface(IfKind::LoopbackV4).unwrap();
+    daemon
+}
+
+fn register(daemon: &ServiceDaemon, name: &str, udp_port: u16, txt: &[(&str, String)]) {
+    let host = format!("{name}.local.");
+    let mut service = ServiceInfo::new(SERVICE, name, &host, "", udp_port, txt)
+        .unwrap()
+        .enable_addr_auto();
+    service.set_requires_probe(false);
+    daemon.register(service).unwrap();
+}
+
+/// Somebody's record, for a port at which the test decides who is.
+pub(crate) fn announced(mdns_port: u16, udp_port: u16, key: &LanKey) -> ServiceDaemon {
+    let daemon = forger(mdns_port);
+    let token = qpq_core::base32::encode(&key.token([7; 8]));
+    register(&daemon, "announced", udp_port, &[("t", token)]);
+    daemon
+}
+
 #[tokio::test]
 async fn contacts_see_each_other_and_strangers_see_nobody() {
     let port = free_port();
@@ -99,6 +122,35 @@ async fn contacts_see_each_other_and_strangers_see_nobody() {
     // Eve gets Anna's card: the record that she saw long ago is recognised at once.
     eve.directory
         .send_replace(Some(Arc::new(directory(PeerId([3; 32]), &[ANNA]))));
+    assert_eq!(deadline(eve.seen.recv()).await, Some(News::Contact(ANNA)));
+    for station in [anna, ben, eve] {
+        station.stop().await;
+    }
+}
+
+/// Whoever has one of Anna's links recognises her; to all others the tokens say nothing.
+#[tokio::test]
+async fn a_joiner_recognises_the_inviter_by_the_link_alone() {
+    let port = free_port();
+    let links = [LanKey([71; 32]), LanKey([72; 32])];
+    let with = |key: u8| Directory {
+        looking_for_links: [(ANNA, LanKey([key; 32]))].into(),
+        joining: true,
+        ..directory(BEN, &[])
+    };
+    let inviting = Directory {
+        links: links.to_vec(),
+        ..directory(ANNA, &[])
+    };
+    let anna = Station::start(ANNA, 4_041, port, inviting);
+    let mut ben = Station::start(BEN, 4_042, port, with(72));
+    let mut eve = Station::start(PeerId([3; 32]), 4_043, port, with(73));
+    assert_eq!(deadline(ben.seen.recv()).await, Some(News::Contact(ANNA)));
+    assert_eq!(ben.lan.addresses_of(ANNA), ["127.0.0.1:4041".parse().unwrap()]);
+    assert_eq!(eve.lan.addresses_of(ANNA), []);
+    assert!(eve.seen.try_recv().is_err());
+    // The link comes later than the record.
+    eve.directory.send_replace(Some(Arc::new(with(71))));
     assert_eq!(deadline(eve.seen.recv()).await, Some(News::Contact(ANNA)));
     for station in [anna, ben, eve] {
         station.stop().await;
@@ -128,12 +180,9 @@ async fn a_joiner_finds_the_inviter_by_the_nameplate_and_only_while_it_waits() {
         other => panic!("an advert of Anna was expected, not {other:?}"),
     }
     assert_eq!(ben.lan.addresses_of(ANNA), ["127.0.0.1:4011".parse().unwrap()]);
-    assert_eq!(
-        ben.lan.nameplates_handle().nameplates(),
-        BTreeSet::from([nameplate])
-    );
+    assert_eq!(ben.lan.handle().nameplates(), BTreeSet::from([nameplate]));
     anna.directory.send_replace(Some(Arc::new(directory(ANNA, &[]))));
-    eventually(|| ben.lan.nameplates_handle().nameplates().is_empty()).await;
+    eventually(|| ben.lan.handle().nameplates().is_empty()).await;
     anna.stop().await;
     ben.stop().await;
 }
@@ -146,16 +195,10 @@ async fn a_claimant_is_reported_again_with_each_new_address_and_only_then() {
         ..directory(BEN, &[])
     };
     let mut ben = Station::start(BEN, 4_042, port, looking);
-    let inviter = ServiceDaemon::new_with_port(port).unwrap();
-    inviter.disable_interface(IfKind::All).unwrap();
-    inviter.enable_interface(IfKind::LoopbackV4).unwrap();
+    let inviter = forger(port);
     let claims = |peer: PeerId, name: &str, udp_port: u16| {
         let txt = [("n", nameplate.to_string()), ("id", peer.to_text())];
-        let mut service = ServiceInfo::new(SERVICE, name, &format!("{name}.local."), "", udp_port, &txt[..])
-            .unwrap()
-            .enable_addr_auto();
-        service.set_requires_probe(false);
-        inviter.register(service).unwrap();
+        register(&inviter, name, udp_port, &txt);
     };
     for (peer, name, udp_port, reported) in [
         (ANNA, "first", 4_041, true),
@@ -206,6 +249,43 @@ async fn an_inviter_is_found_at_once_whenever_the_joiner_comes() {
     let slowest = [found.0, found.1, found.2, found.3, found.4].into_iter().max();
     // Who is missed by the first question waits for the ones after one and two seconds more.
     assert!(slowest < Some(Duration::from_millis(1_900)), "{found:?}");
+}
+
+#[tokio::test]
+async fn neighbours_are_contacts_those_who_show_themselves_and_others() {
+    let port = free_port();
+    let ben = Station::start(BEN, 4_051, port, directory(BEN, &[ANNA]));
+    let anna = Station::start(ANNA, 4_052, port, directory(ANNA, &[]));
+    let eve = Station::start(PeerId([3; 32]), 4_053, port, directory(PeerId([3; 32]), &[]));
+    let hostile = forger(port);
+    let id = PeerId([4; 32]).to_text();
+    register(
+        &hostile,
+        "hostile",
+        4_054,
+        &[("id", id), ("name", "e\u{1b}[2Jve".into())],
+    );
+    let at = |udp_port: u16| SocketAddr::from(([127, 0, 0, 1], udp_port));
+    let shown = Who::Shown(Shown {
+        peer: PeerId([3; 32]),
+        name: "anna".into(),
+    });
+    let visible = eve.lan.handle().show();
+    let sees = |who: &[(Who, u16)]| {
+        let found = ben.lan.handle().neighbours();
+        let expected = who
+            .iter()
+            .map(|(who, udp_port)| (who.clone(), [at(*udp_port)].into()));
+        found == expected.collect()
+    };
+    eventually(|| sees(&[(Who::Contact(ANNA), 4_052), (shown.clone(), 4_053)])).await;
+    drop(visible);
+    // What is shown is taken back, and the one who is left is just somebody.
+    eventually(|| sees(&[(Who::Contact(ANNA), 4_052), (Who::Unknown(at(4_053)), 4_053)])).await;
+    hostile.shutdown().unwrap();
+    for station in [anna, ben, eve] {
+        station.stop().await;
+    }
 }
 
 /// Threads of mDNS daemons in this process.

@@ -113,7 +113,8 @@ impl Reader {
             let timer = self.next_timer();
             tokio::select! {
                 read = self.recv.read(buffer) => {
-                    let count = read.map_err(|error| ended_by(&error))?.ok_or(Ended::Closed)?;
+                    let count = read.map_err(|error| self.ended_by(&error))?;
+                    let count = count.ok_or_else(|| self.closed_by_peer())?;
                     let now = Instant::now();
                     self.liveness.heard(now);
                     self.frame_until.get_or_insert(now + FRAME_DEADLINE);
@@ -168,14 +169,24 @@ impl Reader {
             self.liveness.suspect(now);
         }
     }
-}
 
-fn ended_by(error: &ReadError) -> Ended {
-    match error {
-        ReadError::ConnectionLost(lost) if CloseCode::Stranger.is_reason(lost) => Ended::NotAdmitted,
-        ReadError::ConnectionLost(_)
-        | ReadError::Reset(_)
-        | ReadError::ClosedStream
-        | ReadError::ZeroRttRejected => Ended::Closed,
+    fn ended_by(&self, error: &ReadError) -> Ended {
+        match error {
+            ReadError::ConnectionLost(lost) if CloseCode::Stranger.is_reason(lost) => Ended::NotAdmitted,
+            ReadError::ConnectionLost(lost) if CloseCode::Done.is_reason(lost) => self.closed_by_peer(),
+            ReadError::ConnectionLost(_)
+            | ReadError::Reset(_)
+            | ReadError::ClosedStream
+            | ReadError::ZeroRttRejected => Ended::Closed,
+        }
+    }
+
+    /// A contact begins with its Head: whoever ends a link before a word has let in a stranger.
+    fn closed_by_peer(&self) -> Ended {
+        if self.control.spoke.load(Ordering::Relaxed) {
+            Ended::Closed
+        } else {
+            Ended::NotAdmitted
+        }
     }
 }

@@ -390,6 +390,26 @@ async fn both_sides_learn_who_is_older() {
 }
 
 #[tokio::test]
+async fn who_ends_a_link_before_a_word_does_not_want_us_and_after_one_just_leaves() {
+    for (speaks, ended) in [(false, Ended::NotAdmitted), (true, Ended::Closed)] {
+        for finishes in [false, true] {
+            let mut linked = Pair::linked(None, 256).await;
+            if speaks {
+                linked.send.write_all(&other(20)).await.unwrap();
+                let heard = deadline(linked.inputs.recv()).await;
+                assert!(matches!(heard, Some(Input::Frame { .. })));
+            }
+            if finishes {
+                linked.send.finish().unwrap();
+            } else {
+                CloseCode::Done.close(&linked.pair.dialed);
+            }
+            assert_eq!(linked.ended().await, ended, "{speaks} {finishes}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_dialer_that_is_closed_as_a_stranger_knows_it() {
     let pair = Pair::new().await;
     CloseCode::Stranger.close(&pair.accepted);

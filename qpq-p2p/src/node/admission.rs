@@ -116,7 +116,7 @@ impl Door {
         };
         if directory.known.contains_key(&endpoint::peer_of(connection)) {
             Admission::Contact
-        } else if directory.inviting.is_none() {
+        } else if !directory.admits_strangers() {
             Admission::Refused(CloseCode::Stranger)
         } else {
             let idle = connection.clone();

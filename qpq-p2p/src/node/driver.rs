@@ -6,8 +6,14 @@
 mod dials;
 mod ending;
 mod links;
+mod report;
 
-use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use iroh::Endpoint;
 use qpq_core::{
@@ -27,6 +33,7 @@ use super::{
     redial::Redial,
     strangers::StrangersPlace,
     ticker::{sleep_until, tick},
+    ways::{LastTry, Ways},
 };
 use crate::{
     lan::{Lan, News},
@@ -52,6 +59,9 @@ pub(crate) enum Arrival {
     Failed { peer: PeerId, why: NoLink, asked: bool },
 }
 
+/// Somebody wants to know the ways to people.
+pub(crate) type Question = oneshot::Sender<Ways>;
+
 /// What the driver is made of.
 pub(crate) struct Parts {
     pub(crate) endpoint: Endpoint,
@@ -66,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) arrivals_in: mpsc::Sender<Arrival>,
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
     pub(crate) news: mpsc::Receiver<News>,
+    pub(crate) questions: mpsc::Receiver<Question>,
     pub(crate) thread: thread::JoinHandle<()>,
     pub(crate) stop: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -76,6 +87,10 @@ pub(crate) struct Driver {
     links: Links,
     running: JoinSet<(SessionId, Ended)>,
     redial: BTreeMap<PeerId, Redial>,
+    /// Of those who are known.
+    last_tries: BTreeMap<PeerId, LastTry>,
+    /// Chats that an older copy of this profile went on with; proved anew on each link.
+    rolled_back: BTreeSet<i64>,
     dials: Dials,
     wake: mpsc::UnboundedSender<Duration>,
     mdns_lost: bool,
@@ -96,6 +111,8 @@ impl Driver {
             links: Links::default(),
             running: JoinSet::new(),
             redial: BTreeMap::new(),
+            last_tries: BTreeMap::new(),
+            rolled_back: BTreeSet::new(),
             dials,
             wake,
             mdns_lost: false,
@@ -122,6 +139,10 @@ impl Driver {
                     Some(News::NetworkChanged) => self.links.all().for_each(Link::probe),
                     None => self.mdns_lost = true,
                 },
+                Some(question) = self.parts.questions.recv() => {
+                    // Whoever asked may have left.
+                    let _ = question.send(self.report());
+                }
                 () = sleep_until(redial_at) => self.redial_due(),
             }
         }
@@ -165,20 +186,34 @@ impl Driver {
             Output::Directory(directory) => self.follow(directory),
             Output::Reply { id, result } => self.parts.replies.answer(id, result),
             Output::Event(event) => {
+                self.note(&event);
                 // Nobody may be listening.
                 let _ = self.parts.events.send(event);
             }
             Output::WakeAt(at) => {
                 let _ = self.wake.send(at);
             }
+            // Who asked for it looks for it himself.
+            Output::Settled => {}
             // `Output` may grow; an engine of this workspace never emits what its driver does not know.
             other => debug!(?other, "an output that nobody carries out"),
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        if let Event::RolledBack { chat } = event {
+            self.rolled_back.insert(*chat);
+        } else if matches!(event, Event::Reopened | Event::Joined { .. }) {
+            // What was made anew goes on; elsewhere the next word of the contact proves it again.
+            self.rolled_back.clear();
         }
     }
 
     fn follow(&mut self, directory: Directory) {
         self.links.promote(&directory);
         self.redial.retain(|peer, _| directory.known.contains_key(peer));
+        self.last_tries
+            .retain(|peer, _| directory.known.contains_key(peer));
         self.parts.directory.send_replace(Some(Arc::new(directory)));
     }
 
@@ -201,7 +236,7 @@ impl Driver {
                     .directory
                     .borrow()
                     .as_ref()
-                    .is_some_and(|now| now.inviting.is_some());
+                    .is_some_and(|now| now.admits_strangers());
                 // The directory may have changed since the door was opened.
                 if self.is_known(opened.peer) || (place.is_some() && is_inviting) {
                     self.take_in(opened, place);
@@ -238,6 +273,7 @@ impl Driver {
         } else {
             debug!(?peer, error = %why, "a dial led to no link");
         }
+        self.note_failure(peer, why);
         if asked {
             return self.tell_engine(Input::DialFailed { peer });
         }
@@ -245,7 +281,7 @@ impl Driver {
             return;
         };
         if why.is_refusal() {
-            redial.refused(Instant::now());
+            redial.refused(Instant::now(), jitter());
         } else if !matches!(why, NoLink::Superseded) {
             redial.failed(Instant::now(), jitter());
         }
@@ -256,6 +292,7 @@ impl Driver {
         if let Some(redial) = self.redial.get_mut(&opened.peer) {
             redial.connected();
         }
+        self.last_tries.remove(&opened.peer);
         let standing = self.standing(opened.peer);
         let engine = self.parts.engine.clone();
         let Some((session, run)) = self.links.take_in(opened, place, standing, engine) else {
@@ -273,11 +310,12 @@ impl Driver {
         if self.links.of(peer).is_some() || !self.is_known(peer) {
             return;
         }
+        self.note_end(peer, ended);
         let lived = (self.parts.clock)().monotonic.saturating_sub(since);
         let (now, redial) = (Instant::now(), self.redial.entry(peer).or_default());
         match ended {
             Ended::Bye(_) => redial.left(now, lived, jitter()),
-            Ended::NotAdmitted => redial.refused(now),
+            Ended::NotAdmitted => redial.refused(now, jitter()),
             Ended::Closed
             | Ended::Silent
             | Ended::Protocol
@@ -319,13 +357,22 @@ impl Driver {
                 self.redial.entry(peer).or_default().begin(now);
                 self.dials.start(Dial {
                     peer,
-                    purpose: Purpose::Peer,
+                    purpose: self.purpose_of(peer),
                     addresses,
                     asked: false,
                     at: now,
                 });
             }
         }
+    }
+
+    /// Whoever is known by a link of theirs does not know us yet.
+    fn purpose_of(&self, peer: PeerId) -> Purpose {
+        let directory = self.parts.directory.borrow();
+        let by_link = directory
+            .as_ref()
+            .is_some_and(|now| now.looking_for_links.contains_key(&peer));
+        if by_link { Purpose::Pair } else { Purpose::Peer }
     }
 
     /// Dials somebody whom the engine knows from an advert, at most once a second.

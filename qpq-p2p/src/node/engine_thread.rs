@@ -209,7 +209,7 @@ fn command_id(input: &Input) -> Option<CommandId> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-    use qpq_core::{engine::Command, identity::Identity, secret::Secret, store};
+    use qpq_core::{engine::Command, id::MessageId, identity::Identity, secret::Secret, store};
     use tempfile::TempDir;
 
     use super::*;
@@ -267,7 +267,7 @@ mod tests {
         let mut reply = running.replies.expect(id);
         let command = Command::Send {
             chat: "nobody".to_owned(),
-            texts: vec!["hi".to_owned()],
+            texts: vec![(MessageId([1; 16]), "hi".to_owned())],
         };
         running
             .inputs

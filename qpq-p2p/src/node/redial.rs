@@ -10,8 +10,11 @@ const FIRST: Duration = Duration::from_millis(250);
 /// The longest wait while the contact's record is there.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Wait after a peer closed us as a stranger: it has removed us, or not yet stored us.
-const REFUSED: Duration = Duration::from_secs(30);
+/// Wait after a peer closed us as a stranger, which doubles with each time: it has not yet stored us,
+const REFUSED_FIRST: Duration = Duration::from_secs(1);
+
+/// or it has removed us, and is to be left alone.
+const REFUSED_LONGEST: Duration = Duration::from_secs(60);
 
 /// Wait after a Bye: the peer is leaving, or another link is coming.
 const AFTER_BYE: Duration = Duration::from_secs(1);
@@ -32,7 +35,7 @@ const AT_ONCE: u8 = 3;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Redial {
     failures: u32,
-    refused: bool,
+    refusals: u32,
     under_way: u8,
     last: Option<Instant>,
     next: Option<Instant>,
@@ -43,7 +46,7 @@ impl Redial {
     pub(crate) fn fresh(&mut self, now: Instant) {
         self.failures = 0;
         if self.under_way < AT_ONCE {
-            let gap = if self.refused { UNPROVEN_GAP } else { GAP };
+            let gap = if self.refusals > 0 { UNPROVEN_GAP } else { GAP };
             self.next = Some(self.last.map_or(now, |last| now.max(last + gap)));
         }
     }
@@ -66,10 +69,11 @@ impl Redial {
         self.next = Some(now + wait.max(AFTER_BYE));
     }
 
-    /// The peer does not know us.
-    pub(crate) fn refused(&mut self, now: Instant) {
-        self.refused = true;
-        self.next = Some(now + REFUSED);
+    /// The peer does not know us, whether it said so at the door or by the end of a link.
+    pub(crate) fn refused(&mut self, now: Instant, jitter: f64) {
+        let wait = doubled(REFUSED_FIRST, self.refusals, REFUSED_LONGEST);
+        self.refusals = self.refusals.saturating_add(1);
+        self.next = Some(now + shortened(wait, jitter));
     }
 
     /// A dial failed. `jitter` (0..=1) spreads the dials of many: it takes up to a quarter off the wait.
@@ -81,7 +85,6 @@ impl Redial {
 
     /// A link stands, whoever dialled it; how it ends is told by the others.
     pub(crate) fn connected(&mut self) {
-        self.refused = false;
         self.next = None;
     }
 
@@ -108,6 +111,7 @@ impl Redial {
     }
 
     fn wait_after(&mut self, lived: Duration, jitter: f64) -> Duration {
+        self.refusals = 0;
         if lived < SETTLED {
             return self.back_off(jitter);
         }
@@ -116,10 +120,18 @@ impl Redial {
     }
 
     fn back_off(&mut self, jitter: f64) -> Duration {
-        let wait = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
+        let wait = doubled(FIRST, self.failures, LONGEST);
         self.failures = self.failures.saturating_add(1);
-        wait.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 4.0)
+        shortened(wait, jitter)
     }
+}
+
+fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1 << times.min(10)).min(longest)
+}
+
+fn shortened(wait: Duration, jitter: f64) -> Duration {
+    wait.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 4.0)
 }
 
 #[cfg(test)]
@@ -178,14 +190,23 @@ mod tests {
         let mut redial = Redial::default();
         redial.begin(start);
         redial.ended_dial();
-        redial.refused(start);
-        assert_eq!(redial.next(), ms(start, 30_000));
+        for wait in [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
+            redial.refused(start, 0.0);
+            assert_eq!(redial.next(), ms(start, wait));
+            // It lets us in, to close the link at once.
+            redial.connected();
+        }
         redial.fresh(start);
         assert_eq!(
             redial.next(),
             ms(start, 1_000),
             "a new record is a new chance, once a second"
         );
+        redial.refused(start, 0.0);
+        assert_eq!(redial.next(), ms(start, 60_000), "and no reason to begin anew");
+        redial.lost(start, SETTLED, 0.0);
+        redial.refused(start, 0.0);
+        assert_eq!(redial.next(), ms(start, 1_000), "a link that stood is");
     }
 
     #[test]

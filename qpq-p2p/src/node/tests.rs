@@ -18,7 +18,10 @@ use qpq_core::{
 };
 use tokio::time::Instant;
 
-use super::*;
+use super::{
+    ways::{LastTry, PathKind, Way},
+    *,
+};
 use crate::{
     lan::tests::free_port,
     link::{
@@ -27,14 +30,16 @@ use crate::{
     },
 };
 
+mod contact_ways;
 mod door;
 
 struct Player {
     id: PeerId,
     inputs: mpsc::Receiver<Input>,
     outputs: mpsc::UnboundedSender<FromEngine>,
-    nameplates: NameplatesHandle,
+    nameplates: LanHandle,
     events: broadcast::Receiver<Event>,
+    questions: mpsc::Sender<Question>,
     endpoint: Endpoint,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -85,7 +90,8 @@ impl Player {
             thread: thread::spawn(|| {}),
             stop: Arc::default(),
         };
-        let (driver, nameplates, events) = assemble(own_side, side);
+        let (questions, asked) = mpsc::channel(ARRIVALS);
+        let (driver, nameplates, events) = assemble(own_side, side, asked);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(driver.run(stopped));
         let player = Self {
@@ -94,6 +100,7 @@ impl Player {
             outputs,
             nameplates,
             events: events.subscribe(),
+            questions,
             endpoint,
             stop,
             task,
@@ -132,6 +139,26 @@ impl Player {
                     channel,
                 };
             }
+        }
+    }
+
+    /// `None`: the driver has not heard of them yet.
+    async fn way_to(&self, peer: PeerId) -> Option<Way> {
+        let (question, answer) = oneshot::channel();
+        self.questions.send(question).await.unwrap();
+        answer.await.unwrap().peers.get(&peer).copied()
+    }
+
+    /// Waits until the way to somebody is such.
+    async fn sees(&self, peer: PeerId, such: impl Fn(&Way) -> bool) {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let way = self.way_to(peer).await;
+            if way.as_ref().is_some_and(&such) {
+                return;
+            }
+            assert!(Instant::now() < end, "{way:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -211,10 +238,8 @@ fn directory(own: u8, known: &[u8]) -> Directory {
         .map(|seed| (id_of(*seed), Some(LanKey([*seed; 32]))))
         .collect();
     Directory {
-        own_lan_key: LanKey([own; 32]),
         known,
-        inviting: None,
-        looking_for: None,
+        ..Directory::new(LanKey([own; 32]))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Making a profile: all of it, durably, or nothing.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +16,11 @@ use qpq_core::{
 };
 use rand_core::OsRng;
 
-use super::{DATABASE, LOCK, OTHERS, VAULT, lock::ProfileLock};
+use super::{
+    DATABASE, LOCK, OTHERS, VAULT,
+    files::{self, make_folder, sync},
+    lock::ProfileLock,
+};
 use crate::failure::{Failure, FailureCode, hint_for, with_causes};
 
 /// Why no profile was made. Nothing is left behind.
@@ -47,7 +51,7 @@ pub fn create(folder: &Path, own_name: &str) -> Result<PeerId, CreateError> {
     }
     let parent = folder.parent().unwrap_or(Path::new("/"));
     let existing = parent.ancestors().find(|folder| folder.exists());
-    make_private(parent, true)?;
+    make_folder(parent, true).map_err(at(parent))?;
     sweep(folder, parent);
     let mut draft = Draft::new(folder, parent)?;
     let peer = fill(&draft.folder, own_name)?;
@@ -57,7 +61,7 @@ pub fn create(folder: &Path, own_name: &str) -> Result<PeerId, CreateError> {
         Err(_) if is_taken(folder)? => return Err(CreateError::Exists(folder.to_owned())),
         Err(error) => return Err(CreateError::Unwritable(folder.to_owned(), error)),
     }
-    sync(parent)?;
+    sync(parent).map_err(at(parent))?;
     // The folders made above it are names in their parents too; those of others may refuse to be opened.
     for above in parent
         .ancestors()
@@ -86,7 +90,7 @@ impl Draft {
             draft_prefix(folder),
             u64::from_ne_bytes(random)
         ));
-        make_private(&path, false)?;
+        make_folder(&path, false).map_err(at(&path))?;
         let lock = ProfileLock::take(&path.join(LOCK));
         let lock = lock.map_err(|error| unwritable(io::Error::other(error)))?;
         Ok(Self {
@@ -143,16 +147,17 @@ fn fill(folder: &Path, own_name: &str) -> Result<PeerId, CreateError> {
     let unwritable = |error| CreateError::Unwritable(folder.to_owned(), error);
     let vault = Vault::generate(&mut OsRng);
     let sealed = vault.seal(None, &mut OsRng).map_err(CreateError::Vault)?;
-    write_private(&folder.join(VAULT), &sealed)?;
+    let vault_file = folder.join(VAULT);
+    files::write(&vault_file, &sealed).map_err(at(&vault_file))?;
     let lan_key = Secret::random(&mut OsRng);
     // Nobody else can enter the folder while SQLite makes files with a mode of its own.
     store::create(&folder.join(DATABASE), &vault.database_key, own_name, &lan_key)?;
     for entry in fs::read_dir(folder).map_err(unwritable)? {
         let path = entry.map_err(unwritable)?.path();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(unwritable)?;
-        sync(&path)?;
+        sync(&path).map_err(at(&path))?;
     }
-    sync(folder)?;
+    sync(folder).map_err(at(folder))?;
     Ok(Identity::from_seed(&vault.identity_seed).peer_id())
 }
 
@@ -165,24 +170,9 @@ fn is_taken(folder: &Path) -> Result<bool, CreateError> {
     }
 }
 
-fn make_private(folder: &Path, parents: bool) -> Result<(), CreateError> {
-    let made = DirBuilder::new().recursive(parents).mode(0o700).create(folder);
-    made.map_err(|error| CreateError::Unwritable(folder.to_owned(), error))
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), CreateError> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    file.and_then(|mut file| file.write_all(bytes))
-        .map_err(|error| CreateError::Unwritable(path.to_owned(), error))
-}
-
-fn sync(path: &Path) -> Result<(), CreateError> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|error| CreateError::Unwritable(path.to_owned(), error))
+/// Names what could not be written.
+fn at(path: &Path) -> impl FnOnce(io::Error) -> CreateError {
+    |error| CreateError::Unwritable(path.to_owned(), error)
 }
 
 impl From<CreateError> for Failure {

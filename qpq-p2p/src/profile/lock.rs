@@ -1,9 +1,10 @@
 //! One process owns a profile. The kernel frees the lock with the process, however that ends.
 
 use std::{
+    ffi::OsStr,
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -27,8 +28,17 @@ pub enum LockError {
     Unusable(PathBuf, #[source] io::Error),
 }
 
-/// A process id has at most ten digits.
-const PID_DIGITS: u64 = 10;
+/// A note is a process id and a path of a socket, which is far shorter.
+const NOTE_MAX: u64 = 4096;
+
+/// What the owner of a profile says of itself in the lock file: a courtesy, the lock alone is the truth.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Its process id.
+    pub pid: Option<u32>,
+    /// Where it answers other processes.
+    pub socket: Option<PathBuf>,
+}
 
 impl ProfileLock {
     /// Takes the lock or fails at once, and leaves the own process id in the file for others to name.
@@ -55,34 +65,56 @@ impl ProfileLock {
             .map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(&mut file))),
+            Err(TryLockError::WouldBlock) => return Err(LockError::Held(Note::of(&file).pid)),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
         // Only a courtesy to others: on a full disk the lock is good without it.
-        let _ = leave_note(&mut file, &std::process::id().to_string());
+        let _ = leave_note(&mut file, std::process::id().to_string().as_bytes());
         Ok(Self(file))
+    }
+
+    /// Tells others where the owner answers them.
+    pub(crate) fn tell_socket(&mut self, socket: &Path) {
+        let pid = std::process::id().to_string();
+        let note = [pid.as_bytes(), b"\n", socket.as_os_str().as_bytes(), b"\n"].concat();
+        // They look where it should be, too.
+        let _ = leave_note(&mut self.0, &note);
+    }
+}
+
+impl Note {
+    /// What stands in a lock file; nothing where there is none.
+    pub(super) fn read(path: &Path) -> Self {
+        File::open(path).map(|file| Self::of(&file)).unwrap_or_default()
+    }
+
+    fn of(file: &File) -> Self {
+        let mut bytes = Vec::new();
+        if file.take(NOTE_MAX).read_to_end(&mut bytes).is_err() {
+            return Self::default();
+        }
+        let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let pid = lines
+            .next()
+            .and_then(|line| std::str::from_utf8(line).ok()?.parse().ok());
+        let socket = lines.next().map(|line| PathBuf::from(OsStr::from_bytes(line)));
+        Self { pid, socket }
     }
 }
 
 impl Drop for ProfileLock {
     fn drop(&mut self) {
         // A note left behind would name a stranger in the moment before the next owner writes its own.
-        let _ = leave_note(&mut self.0, "");
+        let _ = leave_note(&mut self.0, b"");
         // Not left to closing the file: a child that was forked a moment ago may still hold a copy of it.
         let _ = self.0.unlock();
     }
 }
 
-fn leave_note(file: &mut File, note: &str) -> io::Result<()> {
+fn leave_note(file: &mut File, note: &[u8]) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
-    file.write_all(note.as_bytes())
-}
-
-fn holder(file: &mut File) -> Option<u32> {
-    let mut note = String::new();
-    file.take(PID_DIGITS).read_to_string(&mut note).ok()?;
-    note.parse().ok()
+    file.write_all(note)
 }
 
 impl From<LockError> for Failure {

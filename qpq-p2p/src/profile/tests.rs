@@ -1,7 +1,12 @@
 //! Folders, modes and the lock, on a real disk.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::os::unix::fs::PermissionsExt;
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+};
+
+use qpq_core::passphrase::Passphrase;
 
 use tempfile::TempDir;
 
@@ -243,4 +248,96 @@ fn a_sweep_removes_only_folders_as_private_as_drafts_are() {
         create(&folder, "anna").unwrap();
         assert!(draft.exists(), "{mode:o}");
     }
+}
+
+fn passphrase(text: &str) -> Passphrase {
+    Passphrase::from_bytes(Vec::from(text).into()).unwrap()
+}
+
+#[test]
+fn a_passphrase_can_be_set_changed_and_removed_and_the_keys_stay_the_same() {
+    let (_home, folder) = made();
+    let peer = Profile::open(&folder).unwrap().peer_id();
+    let steps = [Some("one"), Some("two"), None];
+    let mut current = None;
+    for next in steps.map(|text| text.map(passphrase)) {
+        let opened = SealedProfile::read(&folder).unwrap();
+        let profile = opened.open(current.as_ref()).unwrap();
+        profile.reseal(next.as_ref()).unwrap();
+        let sealed = SealedProfile::read(&folder).unwrap();
+        assert_eq!(sealed.is_protected().unwrap(), next.is_some());
+        let opened = sealed.open(next.as_ref()).unwrap();
+        assert_eq!(opened.peer_id(), peer);
+        assert_eq!(opened.reader().unwrap().own_name().unwrap(), "anna");
+        assert_eq!(names(&folder), [LOCK, VAULT, DATABASE]);
+        assert_eq!(mode(&folder.join(VAULT)), 0o600);
+        current = next;
+    }
+}
+
+#[test]
+fn a_wrong_passphrase_is_told_as_one_and_changes_nothing() {
+    let (_home, folder) = made();
+    let profile = Profile::open(&folder).unwrap();
+    profile.reseal(Some(&passphrase("right"))).unwrap();
+    let before = fs::read(folder.join(VAULT)).unwrap();
+    let sealed = SealedProfile::read(&folder).unwrap();
+    let wrong = Failure::from(sealed.open(Some(&passphrase("wrong"))).unwrap_err());
+    assert_eq!((wrong.code, wrong.code.exit()), (FailureCode::WrongPassphrase, 3));
+    assert!(wrong.why.ends_with("wrong passphrase or damaged file"), "{wrong}");
+    let none = Failure::from(Profile::open(&folder).unwrap_err());
+    assert_eq!((none.code, none.code.exit()), (FailureCode::PassphraseNeeded, 3));
+    assert!(none.hint.contains("QPQ_PASSPHRASE_FILE"), "{}", none.hint);
+    assert_eq!(fs::read(folder.join(VAULT)).unwrap(), before);
+}
+
+#[test]
+fn what_a_killed_passphrase_change_left_is_swept() {
+    let (_home, folder) = made();
+    let draft = folder.join(format!("{VAULT}.new"));
+    fs::write(&draft, "half").unwrap();
+    Profile::open(&folder).unwrap();
+    assert!(!draft.exists());
+}
+
+/// Whoever only reads brings an older database up to date, unless its owner still runs: that one is named.
+#[test]
+fn an_older_database_is_brought_up_to_date_where_nobody_owns_it() {
+    let (_home, folder) = made();
+    let profile = Profile::open(&folder).unwrap();
+    let version_1 = |profile: &Profile| {
+        let key = profile.vault().database_key.expose();
+        let key: String = key.iter().map(|byte| format!("{byte:02X}")).collect();
+        let connection = rusqlite::Connection::open(profile.database()).unwrap();
+        let drop_all =
+            "SELECT 'DROP TABLE ' || name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'
+                        AND name NOT LIKE '%openmls%' AND name NOT LIKE 'refinery%'";
+        connection
+            .execute_batch(&format!("PRAGMA key = \"x'{key}'\"; PRAGMA foreign_keys = OFF"))
+            .unwrap();
+        let mut drops = connection.prepare(drop_all).unwrap();
+        let drops: Vec<String> = drops
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        for sql in drops {
+            connection.execute_batch(&sql).unwrap();
+        }
+        let schema = include_str!("../../../qpq-core/src/store/schema/1.sql");
+        connection.execute_batch(schema).unwrap();
+        connection
+            .execute_batch("INSERT INTO meta VALUES('name', CAST('old' AS BLOB)); PRAGMA user_version = 1")
+            .unwrap();
+    };
+    version_1(&profile);
+    let lock = profile.lock().unwrap();
+    let failure = Failure::from(profile.reader().unwrap_err());
+    assert_eq!(failure.code, FailureCode::ProfileInUse);
+    drop(lock);
+    assert_eq!(profile.reader().unwrap().own_name().unwrap(), "old");
+    version_1(&profile);
+    let lock = profile.lock().unwrap();
+    profile.upgrade(&lock).unwrap();
+    assert_eq!(profile.reader().unwrap().own_name().unwrap(), "old");
 }

@@ -1,20 +1,23 @@
-//! An invite by spoken code: open it, wait until it was used, close it whatever happens.
+//! An invite by spoken code, with a link beside it: open both, wait until the code was used, close it whatever
+//! happens. The link stays.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use qpq_core::{
-    engine::{self, Command, Reply},
+    engine::{self, Command, Reply, Settles},
+    id::LinkId,
     invite::{Code, Nameplate},
 };
 use tokio::{sync::broadcast::Receiver, time::Instant};
 
-use super::{Newcomers, Wake, deadline, lost, wake};
+use super::{Newcomers, Wake, contact, deadline, lost, missed, wake};
 use crate::{
     duration,
-    event::{Event, Time},
+    event::{Event, Spoken, Time},
     failure::{Failure, FailureCode},
     owner::Owner,
+    request::Reopened,
     sink::Sink,
 };
 
@@ -29,20 +32,60 @@ pub(super) async fn run(
     owner: &Owner,
     lifetime: Duration,
     patience: Option<Duration>,
+    reopened: Option<Reopened>,
     sink: &mut impl Sink,
 ) -> Result<(), Failure> {
     let node = owner.node().await?;
-    tokio::time::sleep(HEAR_OTHERS).await;
-    let nameplate = pick(&node.nameplates_in_use(), random()?)?;
     let newcomers = Newcomers::watch(owner)?;
     let mut events = node.events();
-    let Reply::Invited(code) = owner.command(Command::Invite { nameplate, lifetime }).await? else {
+    let mut term = Term {
+        lifetime,
+        patience,
+        elapsed: Duration::ZERO,
+    };
+    // The code and its link were told by the owner before.
+    let told = reopened.is_some();
+    let mut link = reopened.as_ref().and_then(|reopened| reopened.link);
+    let command = match reopened {
+        None => {
+            tokio::time::sleep(HEAR_OTHERS).await;
+            let nameplate = pick(&node.nameplates_in_use(), random()?)?;
+            Command::Invite { nameplate, lifetime }
+        }
+        Some(Reopened {
+            code,
+            link: _,
+            guesses_left,
+            resumed,
+        }) => {
+            if let Some(joined) = missed(owner, resumed)? {
+                return Ok(sink.put(joined).await?);
+            }
+            term.elapsed = resumed.elapsed;
+            Command::ReopenInvite {
+                code,
+                guesses_left,
+                lifetime: lifetime.saturating_sub(resumed.elapsed),
+            }
+        }
+    };
+    let Reply::Invited(code) = owner.command(command).await? else {
         return Err(Failure::unexpected(
             "no code was made",
             "the engine answered something else",
         ));
     };
-    let waited = wait(&mut events, newcomers, lifetime, patience, &code, sink).await;
+    let mut waited = match told {
+        true => Ok(()),
+        false => tell(owner, &code, lifetime, sink).await.map(|told| link = told),
+    };
+    if waited.is_ok() {
+        waited = wait(&mut events, newcomers, term, sink).await;
+    }
+    if let (Ok(()), Some(link)) = (&waited, link) {
+        // One invite is for one person: who was told the code does not need the link.
+        let _ = owner.command(Command::ForgetLink(link)).await;
+    }
     if waited.is_err() {
         // The failure to be told is the first one; a dying engine forgets the code anyway.
         let _ = owner.command(Command::CancelInvite).await;
@@ -50,25 +93,62 @@ pub(super) async fn run(
     waited
 }
 
+/// Tells the code, and a link for those who are not within earshot: where there are too many, the code will do.
+async fn tell(
+    owner: &Owner,
+    code: &Code,
+    lifetime: Duration,
+    sink: &mut impl Sink,
+) -> Result<Option<LinkId>, Failure> {
+    let node = owner.node().await?;
+    let link = match node.command(Command::InviteLink { lifetime }).await {
+        Ok(Reply::Link { link, .. }) => Some(link),
+        Ok(_) | Err(engine::Failure::TooManyLinks) => None,
+        Err(failure) => return Err(failure.into()),
+    };
+    let told = sink.put(Event::Invite {
+        code: Some(Spoken(code.to_string())),
+        link: link.as_ref().map(|link| Spoken(link.to_text().to_string())),
+        expires: expiry(lifetime),
+    });
+    // Whether anybody has seen them when this fails is not known: the link stays.
+    told.await?;
+    Ok(link.map(|link| link.id()))
+}
+
+/// How long an invite goes on.
+struct Term {
+    lifetime: Duration,
+    patience: Option<Duration>,
+    /// So much of both is over.
+    elapsed: Duration,
+}
+
 async fn wait(
     events: &mut Receiver<engine::Event>,
     newcomers: Newcomers,
-    lifetime: Duration,
-    patience: Option<Duration>,
-    code: &Code,
+    term: Term,
     sink: &mut impl Sink,
 ) -> Result<(), Failure> {
-    let expires = expiry(lifetime);
-    sink.put(Event::Invite {
-        code: code.to_string(),
-        expires,
-    })
-    .await?;
+    let Term {
+        lifetime,
+        patience,
+        elapsed,
+    } = term;
     let impatient = patience.is_some_and(|patience| patience < lifetime);
-    let until: Instant = deadline(patience.map_or(lifetime, |patience| patience.min(lifetime)));
+    let until: Instant = deadline(
+        patience
+            .map_or(lifetime, |patience| patience.min(lifetime))
+            .saturating_sub(elapsed),
+    );
     loop {
         match wake(events, Some(until), sink).await? {
-            Wake::Event(engine::Event::Joined { peer, name, verified }) => {
+            Wake::Event(engine::Event::Joined {
+                peer,
+                name,
+                verified,
+                settles: Settles { invite: true, .. },
+            }) => {
                 return Ok(sink
                     .put(Event::Joined {
                         name,
@@ -77,11 +157,19 @@ async fn wait(
                     })
                     .await?);
             }
+            Wake::Event(engine::Event::Held {
+                name,
+                settles: Settles { invite: true, .. },
+                ..
+            }) => return Err(contact::held(&name)),
             Wake::Event(engine::Event::GuessFailed { left: 0 }) => return Err(spent()),
             // The engine's clock goes on while the machine sleeps, where our deadline does not.
             Wake::Event(engine::Event::InviteExpired) => return Err(expired(lifetime)),
             Wake::Event(engine::Event::Reopened) => return Err(lost()),
             Wake::Event(engine::Event::GuessFailed { left }) => sink.put(Event::GuessFailed { left }).await?,
+            Wake::Event(engine::Event::Request { peer, name }) => {
+                sink.put(Event::Request { name, id: peer }).await?;
+            }
             Wake::Lagged => {
                 if let Some(joined) = newcomers.first()? {
                     return Ok(sink.put(joined).await?);
@@ -194,8 +282,13 @@ mod tests {
             .send(engine::Event::Offline(qpq_core::id::PeerId([1; 32])))
             .unwrap();
         sender.send(event).unwrap();
-        let (code, day) = ("4-otter-violin".parse().unwrap(), Duration::from_secs(24 * 3_600));
-        let waited = wait(&mut events, newcomers, day, None, &code, &mut Vec::new()).await;
+        let day = Duration::from_secs(24 * 3_600);
+        let term = Term {
+            lifetime: day,
+            patience: None,
+            elapsed: Duration::ZERO,
+        };
+        let waited = wait(&mut events, newcomers, term, &mut Vec::new()).await;
         waited.unwrap_err().code
     }
 

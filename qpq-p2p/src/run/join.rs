@@ -3,18 +3,24 @@
 use std::time::Duration;
 
 use qpq_core::{
-    engine::{self, Command},
+    contact::Person,
+    engine::{self, Command, Settles},
     invite::{Code, JoinFailure},
     store::read::Reader,
 };
 use tokio::sync::broadcast::Receiver;
 
-use super::{Newcomers, Wake, deadline, lost, wake};
+use super::{
+    Newcomers, Wake,
+    contact::{self, quoted},
+    deadline, lost, missed, wake,
+};
 use crate::{
     duration,
     event::Event,
     failure::{Failure, FailureCode},
     owner::Owner,
+    request::Resumed,
     sink::Sink,
 };
 
@@ -22,19 +28,28 @@ pub(super) async fn run(
     owner: &Owner,
     code: Code,
     patience: Duration,
+    resumed: Option<Resumed>,
     sink: &mut impl Sink,
 ) -> Result<(), Failure> {
     let newcomers = Newcomers::watch(owner)?;
     let mut events = owner.node().await?.events();
+    if let Some(resumed) = resumed
+        && let Some(joined) = missed(owner, resumed)?
+    {
+        return Ok(sink.put(joined).await?);
+    }
     owner.command(Command::Join(code)).await?;
-    let mut waited = wait(&mut events, &newcomers, patience, sink).await;
+    let elapsed = resumed.map_or(Duration::ZERO, |resumed| resumed.elapsed);
+    let mut waited = wait(&mut events, &newcomers, patience, elapsed, sink).await;
     if let Err(failure) = &mut waited
         && failure.code == FailureCode::NobodyFound
         && !owner.is_network_up()
     {
         "no network is up".clone_into(&mut failure.why);
     }
-    if waited.is_err() {
+    if waited.is_ok() {
+        owner.note_joined();
+    } else {
         // The failure to be told is the first one; an ended join does not mind.
         let _ = owner.command(Command::CancelJoin).await;
         // It may have come to its end just then.
@@ -49,12 +64,18 @@ async fn wait(
     events: &mut Receiver<engine::Event>,
     newcomers: &Newcomers,
     patience: Duration,
+    elapsed: Duration,
     sink: &mut impl Sink,
 ) -> Result<(), Failure> {
-    let until = deadline(patience);
+    let until = deadline(patience.saturating_sub(elapsed));
     loop {
         match wake(events, Some(until), sink).await? {
-            Wake::Event(engine::Event::Joined { peer, name, verified }) => {
+            Wake::Event(engine::Event::Joined {
+                peer,
+                name,
+                verified,
+                settles: Settles { join: true, .. },
+            }) => {
                 return Ok(sink
                     .put(Event::Joined {
                         name,
@@ -63,6 +84,18 @@ async fn wait(
                     })
                     .await?);
             }
+            Wake::Event(engine::Event::Asked {
+                peer,
+                name,
+                settles: Settles { join: true, .. },
+            }) => {
+                return Ok(sink.put(Event::Asked { name, id: peer }).await?);
+            }
+            Wake::Event(engine::Event::Held {
+                name,
+                settles: Settles { join: true, .. },
+                ..
+            }) => return Err(contact::held(&name)),
             Wake::Event(engine::Event::JoinFailed(failure)) => {
                 return Err(failed(&newcomers.reader, failure));
             }
@@ -79,22 +112,27 @@ async fn wait(
     }
 }
 
-fn failed(reader: &Reader, failure: JoinFailure) -> Failure {
-    if let JoinFailure::AlreadyContact(peer) = failure {
-        let chats = reader.chats().unwrap_or_default();
-        let known = chats.into_iter().find(|chat| chat.members == [peer]);
-        return already(known.map_or_else(|| peer.short(), |chat| chat.name));
+pub(super) fn failed(reader: &Reader, failure: JoinFailure) -> Failure {
+    if let JoinFailure::Barred(peer) = failure {
+        let people = reader.people().unwrap_or_default();
+        let known = people.into_iter().find(|person| person.peer == peer);
+        return barred(known.as_ref());
     }
     refused(failure)
 }
 
-fn already(name: String) -> Failure {
-    Failure::new(
-        FailureCode::AlreadyContact,
-        format!("{name} is a contact already"),
-        "whoever waits under this number is nobody new",
-        format!("talk to them: qpq chat {name}"),
-    )
+/// Whoever waits under this number is somebody the user has to decide about first.
+fn barred(person: Option<&Person>) -> Failure {
+    match person {
+        Some(person) if person.blocked => Failure::new(
+            FailureCode::Blocked,
+            format!("you have blocked {}", person.name),
+            "whoever waits under this number is that person",
+            format!("let them in again: qpq contact unblock {}", quoted(&person.name)),
+        ),
+        Some(person) => contact::key_question(&person.claimed, &person.name),
+        None => refused(JoinFailure::Refused),
+    }
 }
 
 fn refused(failure: JoinFailure) -> Failure {
@@ -105,7 +143,11 @@ fn refused(failure: JoinFailure) -> Failure {
             "ask for the code again, letter by letter; three wrong ones end their invite",
         ),
         JoinFailure::Refused => (FailureCode::Refused, "ask for a new code: qpq invite"),
-        JoinFailure::AlreadyContact(peer) => return already(peer.short()),
+        JoinFailure::LinkUsed
+        | JoinFailure::LinkExpired
+        | JoinFailure::LinkCancelled
+        | JoinFailure::LinkUnknown => (FailureCode::Refused, "ask for a new link: qpq invite --link"),
+        JoinFailure::Barred(_) => (FailureCode::Blocked, "qpq contact list"),
         JoinFailure::GuessesSpent => (
             FailureCode::GuessesSpent,
             "ask for a new code: qpq invite; somebody on this network may interfere",
@@ -147,6 +189,7 @@ mod tests {
             &mut events,
             &newcomers,
             Duration::from_secs(3_600),
+            Duration::ZERO,
             &mut Vec::new(),
         )
         .await;

@@ -2,9 +2,9 @@
 
 use qpq_core::store::read::{Chat, Message, Query, Reader};
 
-use super::{find_chat, is_unwanted};
+use super::{contact, find_chat, is_unwanted, status};
 use crate::{
-    event::Event,
+    event::{Event, Time},
     failure::{Failure, FailureCode},
     profile::Profile,
     request::Read,
@@ -29,6 +29,19 @@ impl Profile {
                     id: self.peer_id(),
                 })
                 .await?;
+            }
+            Read::Status => status::of_store(self, sink).await?,
+            Read::Links => {
+                for link in reader.links(jiff::Timestamp::now().as_millisecond())? {
+                    sink.put(Event::Link {
+                        id: link.id,
+                        expires: Time(link.expires_at),
+                        used_by: link.used_by,
+                        used_by_name: link.used_by_name,
+                        refused: link.refused,
+                    })
+                    .await?;
+                }
             }
             Read::Chat { name } => {
                 let chat = match name {
@@ -64,11 +77,13 @@ impl Profile {
                 )
                 .await?;
             }
+            Read::Contacts { who, all } => contact::list(&reader, who.as_deref(), all, None, sink).await?,
+            Read::SafetyNumber { who } => contact::safety_number(self, &reader, &who, sink).await?,
             Read::Seen { chat, last } => {
                 let chat = find_chat(&reader, &chat)?;
-                for message in seen(&reader, chat.id, last)? {
-                    sink.put(Event::Message(message.into())).await?;
-                }
+                let seen = seen(&reader, chat.id, last)?;
+                let events = seen.into_iter().map(|message| Event::Message(message.into()));
+                sink.put_page(events.collect()).await.1?;
             }
         }
         Ok(())
@@ -82,11 +97,11 @@ async fn log(reader: Reader, mut query: Query, sink: &mut impl Sink) -> Result<(
     }
     loop {
         let page = reader.messages(&query)?;
-        for message in &page {
-            query.after_row = message.row;
-            sink.put(Event::Message(message.clone().into())).await?;
-        }
-        if query.limit.is_none() || page.is_empty() || is_unwanted(sink).await {
+        let Some(last) = page.last() else { return Ok(()) };
+        query.after_row = last.row;
+        let events = page.into_iter().map(|message| Event::Message(message.into()));
+        sink.put_page(events.collect()).await.1?;
+        if query.limit.is_none() || is_unwanted(sink).await {
             return Ok(());
         }
     }

@@ -2,30 +2,28 @@
 
 use qpq_core::engine::{Command, Reply};
 
-use super::{find_chat, track::sent};
-use crate::{event::DeliveryState, failure::Failure, owner::Owner, sink::Sink};
+use super::{contact, find_chat, track::told};
+use crate::{failure::Failure, owner::Owner, request::Text, sink::Sink};
 
 pub(super) async fn run(
     owner: &Owner,
     chat: &str,
-    texts: Vec<String>,
+    texts: Vec<Text>,
     sink: &mut impl Sink,
 ) -> Result<(), Failure> {
-    let found = find_chat(&owner.profile().reader()?, chat)?;
-    let Reply::Stored { ids } = owner
-        .command(Command::Send {
-            chat: chat.to_owned(),
-            texts,
-        })
-        .await?
-    else {
+    let reader = owner.profile().reader()?;
+    let found = find_chat(&reader, chat)?;
+    let send = Command::Send {
+        chat: chat.to_owned(),
+        texts: texts.into_iter().map(|Text { id, text }| (id, text)).collect(),
+    };
+    let sent = owner.node().await?.command(send).await;
+    let Reply::Stored { ids } = sent.map_err(|failure| contact::barred(failure, &found.name))? else {
         return Err(Failure::unexpected(
             "nothing was sent",
             "the engine answered something else",
         ));
     };
-    for id in ids {
-        sink.put(sent(owner, &found, id, DeliveryState::Here)).await?;
-    }
-    Ok(())
+    let events = told(owner, &reader, &found, &ids).await?;
+    Ok(sink.put_page(events).await.1?)
 }

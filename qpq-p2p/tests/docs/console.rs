@@ -112,10 +112,8 @@ impl People {
         {
             self.waiting.remove(at).finish(true);
         }
-        let goes_on = ["qpq invite", "qpq listen"]
-            .iter()
-            .any(|verb| step.command.starts_with(verb));
-        let is_invite = step.command.starts_with("qpq invite");
+        let is_invite = step.command.starts_with("qpq invite") && !step.command.contains("--link");
+        let goes_on = is_invite || step.command.starts_with("qpq listen");
         let mut running = self.start(step);
         if is_invite {
             let line = running.line().expect("an invite prints its code");

@@ -100,16 +100,19 @@ async fn lie(liar: Stranger, lie: Lie, starts: Arc<AtomicUsize>) {
 }
 
 async fn answer(frames: &mut Frames, lie: Lie, start: &PairStart, liar: &Stranger, connection: &Connection) {
+    let PairStart::Code { nameplate, spake } = start else {
+        return;
+    };
     let spake = match lie {
         Lie::Noise => vec![0x42; 33],
         Lie::OtherWords => {
-            let guess = Code::generate(start.nameplate, &mut OsRng);
+            let guess = Code::generate(*nameplate, &mut OsRng);
             let ends = Ends {
                 inviter: liar.id,
                 joiner: endpoint::peer_of(connection),
                 channel: endpoint::channel_binding(connection).unwrap(),
             };
-            let (_, spake) = Inviter::reply(&guess, ends, &start.spake, &mut OsRng).unwrap();
+            let (_, spake) = Inviter::reply(&guess, ends, spake, &mut OsRng).unwrap();
             spake
         }
         Lie::NoFrame => return frames.post(&[0xff; 64]).await,

@@ -174,7 +174,7 @@ fn pair(inviter: &Person, joiner: &Person) {
     let joined = clean(joiner.run(&["join", code, "--timeout", "30s"]), 0);
     assert_eq!(joined.lines().count(), 2, "{joined}");
     let rest = clean(invite.output(), 0);
-    assert_eq!(rest.lines().count(), 2, "{rest}");
+    assert_eq!(rest.lines().count(), 3, "{rest}");
 }
 
 #[test]

@@ -1,5 +1,13 @@
 //! One person's folder, and `qpq` run in it without a network.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "shared by several test files, each of which uses a part; tests fail by panicking"
+)]
+
+#[path = "json.rs"]
+pub(crate) mod json;
 
 use std::{
     ffi::OsStr,
@@ -108,6 +116,6 @@ impl Ended {
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.exit, 0, "{self:?}");
         assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
-        serde_json::from_str(&self.stdout).unwrap()
+        json::checked(&self.stdout)
     }
 }

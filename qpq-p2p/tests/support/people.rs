@@ -6,9 +6,13 @@
     reason = "shared by several test files, each of which uses a part; tests fail by panicking"
 )]
 
+#[path = "json.rs"]
+pub(crate) mod json;
+
 use std::{
     io::{BufRead, BufReader, Read},
     net::UdpSocket,
+    ops::{Deref, DerefMut},
     os::unix::ffi::OsStrExt,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
@@ -88,9 +92,34 @@ pub(crate) fn by(program: &str, arguments: &[&str], command: &Command) -> Comman
     started
 }
 
-/// A `qpq` that goes on; it ends itself by its `--timeout`, should a test wait for what never comes.
+/// A process that does not outlive its test.
+pub(crate) struct KillOnDrop(Child);
+
+impl Deref for KillOnDrop {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for KillOnDrop {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        // It has ended already, most often.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A `qpq` that goes on until it ends, is killed, or is dropped.
 pub(crate) struct Running {
-    pub(crate) child: Child,
+    pub(crate) child: KillOnDrop,
     pub(crate) stdout: BufReader<ChildStdout>,
 }
 
@@ -98,7 +127,10 @@ impl Running {
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        Self { child, stdout }
+        Self {
+            child: KillOnDrop(child),
+            stdout,
+        }
     }
 
     pub(crate) fn line(&mut self) -> String {
@@ -115,12 +147,16 @@ impl Running {
 
     /// The rest of its output, after its end.
     pub(crate) fn output(mut self) -> Output {
-        let mut rest = Vec::new();
-        self.stdout.read_to_end(&mut rest).unwrap();
-        let output = self.child.wait_with_output().unwrap();
+        let [mut stdout, mut stderr] = [Vec::new(), Vec::new()];
+        self.stdout.read_to_end(&mut stdout).unwrap();
+        drop(self.child.stdin.take());
+        if let Some(mut errors) = self.child.stderr.take() {
+            errors.read_to_end(&mut stderr).unwrap();
+        }
         Output {
-            stdout: rest,
-            ..output
+            status: self.child.wait().unwrap(),
+            stdout,
+            stderr,
         }
     }
 
@@ -138,7 +174,7 @@ pub(crate) fn text(output: Output, exit: i32) -> String {
 
 #[track_caller]
 pub(crate) fn object(line: &str) -> Value {
-    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    json::checked(line)
 }
 
 pub(crate) fn code_of(line: &str) -> String {

@@ -1,7 +1,10 @@
 //! What was typed or pasted: texts to send, commands, and what is neither.
 
 use crate::{
-    cli::input::{InputError, Lines},
+    cli::{
+        input::{InputError, Lines},
+        send::BATCH_BYTES,
+    },
     failure::Failure,
 };
 
@@ -28,7 +31,8 @@ impl Batch {
         let pasted = std::iter::once(line).chain(std::iter::from_fn(|| lines.ready()));
         for line in pasted.take(BATCH) {
             batch.add(line);
-            if batch.end.is_some() {
+            let bytes: usize = batch.texts.iter().map(String::len).sum();
+            if batch.end.is_some() || bytes >= BATCH_BYTES {
                 break;
             }
         }

@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use rustix::fs::{OFlags, fcntl_getfl, fstat};
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fstat},
+    termios::tcgetwinsize,
+};
 
 use crate::sink::SinkError;
 
@@ -49,6 +52,13 @@ pub(super) fn is_closed() -> bool {
     let reads = fcntl_getfl(&stdout).is_ok_and(|flags| flags.contains(OFlags::RDWR));
     let null = std::fs::metadata("/dev/null").map(|null| null.rdev());
     reads && fstat(&stdout).is_ok_and(|stdout| null.is_ok_and(|null| null == stdout.st_rdev))
+}
+
+/// How wide the terminal is; `None` where standard output is none, or one that draws nothing.
+pub(super) fn columns() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = tcgetwinsize(&stdout).ok().filter(|_| can_clear())?;
+    Some(size.ws_col.into())
 }
 
 /// Writes a prompt, which then waits: everything else is written above it.

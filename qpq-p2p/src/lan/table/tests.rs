@@ -15,6 +15,8 @@ fn advert(n: u32) -> UnverifiedAdvert {
         instance: format!("i{n}"),
         token: Some([0; 16]),
         claim: None,
+        shown: None,
+        link_tokens: Vec::new(),
         addresses: vec![address(n)],
     }
 }
@@ -31,12 +33,10 @@ fn claim(n: u32, nameplate: u16) -> UnverifiedAdvert {
 }
 
 fn directory(looking_for: Option<Nameplate>) -> Directory {
-    let known = [(BEN, Some(LanKey([2; 32])))].into();
     Directory {
-        own_lan_key: LanKey([1; 32]),
-        known,
-        inviting: None,
+        known: [(BEN, Some(LanKey([2; 32])))].into(),
         looking_for,
+        ..Directory::new(LanKey([1; 32]))
     }
 }
 
@@ -209,4 +209,25 @@ fn what_a_new_browser_does_not_hear_of_is_forgotten_in_the_end() {
     table.doubt(Duration::from_secs(120));
     table.expire(Duration::from_secs(121));
     assert_eq!(table.claimants(nameplate), BTreeSet::from([PeerId([7; 32])]));
+}
+
+#[test]
+fn the_newest_advert_says_whether_a_contact_is_there() {
+    let mut table = Table::default();
+    let with = |n: u32, nonce: u8| UnverifiedAdvert {
+        token: Some([nonce; 16]),
+        ..advert(n)
+    };
+    assert!(table.seen().is_empty());
+    table.record(with(1, 1), Some(BEN));
+    assert_eq!(table.seen(), BTreeSet::from([BEN]));
+    // Ben was killed, began anew and left in order.
+    table.record(with(2, 2), Some(BEN));
+    table.withdraw("i2", Duration::ZERO);
+    assert!(table.seen().is_empty());
+    // Somebody replays what he said.
+    table.record(with(3, 2), Some(BEN));
+    assert!(table.seen().is_empty());
+    table.record(with(4, 4), Some(BEN));
+    assert_eq!(table.seen(), BTreeSet::from([BEN]));
 }

@@ -19,7 +19,7 @@ use crate::{
         CloseCode, Opened,
         handshake::{self, HandshakeError, Own},
     },
-    node::redial::UNPROVEN_GAP,
+    node::{redial::UNPROVEN_GAP, ways::LastTry},
 };
 
 /// Peers whose last dial for the engine is remembered; more than can be looked for at once.
@@ -51,6 +51,16 @@ impl NoLink {
                 | ConnectError::Connection { source, .. },
             )) => CloseCode::Stranger.is_reason(source),
             Self::Dial(_) | Self::Superseded | Self::Bug => false,
+        }
+    }
+
+    /// What it says about the peer; `None`: nothing.
+    pub(super) fn last_try(&self) -> Option<LastTry> {
+        match self {
+            _ if self.is_refusal() => Some(LastTry::Closed),
+            Self::Handshake(error) => LastTry::of_handshake(error),
+            Self::Dial(DialError::Timeout | DialError::Connect(_)) => Some(LastTry::NoAnswer),
+            Self::Dial(DialError::Key) | Self::Superseded | Self::Bug => None,
         }
     }
 }

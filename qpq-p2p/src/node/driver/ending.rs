@@ -18,12 +18,18 @@ const GOODBYE: Duration = Duration::from_millis(400);
 /// For iroh to tell the connections that are left; a dead path would cost it three seconds.
 const CLOSE: Duration = Duration::from_millis(300);
 
-/// For the last commit.
-const LAST_COMMIT: Duration = Duration::from_millis(300);
+/// For the last commit, which is done at once unless the disk is slow: nobody is to be torn down in the middle of one.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
+
+/// For the engine to say what it still owes to peers.
+const SETTLE: Duration = Duration::from_millis(200);
 
 impl Driver {
     /// Links first, then the network, then the engine: what peers sent until the end is still stored.
-    pub(super) async fn end(self) {
+    pub(super) async fn end(mut self) {
+        if timeout(SETTLE, self.settle()).await.is_err() {
+            debug!("the engine had no time to settle");
+        }
         let Self {
             parts,
             links,
@@ -63,5 +69,22 @@ impl Driver {
             }
         }
         parts.replies.drop_all();
+    }
+
+    /// Acknowledgements wait a moment for each other: whoever ends in that moment sends them first.
+    async fn settle(&mut self) {
+        if self.parts.engine.send(Input::Ending).await.is_err() {
+            return;
+        }
+        while let Some(message) = self.parts.outputs.recv().await {
+            let settled = matches!(
+                &message,
+                FromEngine::Outputs(outputs) if outputs.iter().any(|output| matches!(output, Output::Settled))
+            );
+            self.on_engine(message);
+            if settled {
+                return;
+            }
+        }
     }
 }

@@ -10,7 +10,10 @@ use qpq_core::{
 use tokio::sync::mpsc;
 
 use crate::{
-    link::{self, Control, Ended, Link, Opened, PENDING_BUDGET, STRANGER_BUDGET, handshake, rule},
+    link::{
+        self, Control, Ended, Link, Opened, PENDING_BUDGET, REQUESTER_BUDGET, STRANGER_BUDGET, handshake,
+        rule,
+    },
     node::strangers::StrangersPlace,
 };
 
@@ -20,12 +23,15 @@ pub(super) enum Standing {
     Contact,
     /// Asked to be a contact, and has not answered yet.
     Pending,
+    /// Asks us to be a contact, and has no answer yet.
+    Requester,
     Stranger,
 }
 
 impl Standing {
     pub(super) fn of(peer: PeerId, directory: &Directory) -> Self {
         match directory.known.get(&peer) {
+            Some(_) if directory.requesters.contains(&peer) => Self::Requester,
             Some(Some(_)) => Self::Contact,
             Some(None) => Self::Pending,
             None => Self::Stranger,
@@ -37,6 +43,7 @@ impl Standing {
         match self {
             Self::Contact => None,
             Self::Pending => Some(PENDING_BUDGET),
+            Self::Requester => Some(REQUESTER_BUDGET),
             Self::Stranger => Some(STRANGER_BUDGET),
         }
     }
@@ -100,14 +107,16 @@ impl Links {
         Some((link.peer, link.candidate.greeted))
     }
 
-    /// Strangers who are contacts by now get a contact's rights, and free their place.
+    /// Strangers who are contacts by now get a contact's rights. They free their place, as does who waits for the
+    /// user's word.
     pub(super) fn promote(&mut self, directory: &Directory) {
         for (link, place) in self.by_session.values_mut() {
-            if Standing::of(link.peer, directory) == Standing::Contact {
+            let standing = Standing::of(link.peer, directory);
+            if matches!(standing, Standing::Contact | Standing::Requester) {
                 *place = None;
-                if link.is_limited() {
-                    link.limit(None);
-                }
+            }
+            if standing == Standing::Contact && link.is_limited() {
+                link.limit(None);
             }
         }
     }
