@@ -36,7 +36,7 @@ fn engines_show_every_frame_of_a_pairing_and_a_message() {
         "ben -> anna: PairProof",
         "anna -> ben: PairProof",
         "ben -> anna: ContactRequest",
-        "anna -> ben: PairDone",
+        "anna -> ben: ContactAccept",
         "anna -> ben: Head",
         "ben knows anna",
         "ben -> anna: Head",

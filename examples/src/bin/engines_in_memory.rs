@@ -1,8 +1,8 @@
 //! Two engines without a network: whoever embeds one hands over what happened, commits, and carries out what
 //! comes back.
 //!
-//! `cargo run --bin engines_in_memory` prints every frame of a pairing by code and of one message. Time stands
-//! still, nothing is sent anywhere, and no thread is started: this is how the protocol is tested.
+//! `cargo run --bin engines_in_memory` prints every frame of a pairing by code and of one message. Time passes when
+//! we say so, nothing is sent anywhere, and no thread is started: this is how the protocol is tested.
 #![allow(
     clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
@@ -13,7 +13,7 @@ use std::{collections::VecDeque, error::Error, path::Path, time::Duration};
 
 use qpq_core::{
     engine::{Command, CommandId, Engine, Event, Input, Output, Purpose, Reply, SessionId},
-    id::PeerId,
+    id::{MessageId, PeerId},
     identity::Identity,
     invite::{ChannelBinding, Nameplate},
     secret::Secret,
@@ -32,6 +32,8 @@ struct Peer {
     name: &'static str,
     id: PeerId,
     engine: Engine,
+    /// By its clocks, which the engine never reads itself.
+    now: Now,
     /// What happened and was not handled yet.
     inbox: VecDeque<Input>,
 }
@@ -42,11 +44,14 @@ impl Peer {
         store::create(&database, &key, name, &Secret::random(&mut OsRng))?;
         let identity = Identity::generate(&mut OsRng);
         let (id, inbox) = (identity.peer_id(), VecDeque::new());
-        let (engine, _) = Engine::open(&database, &key, identity, Box::new(OsRng), now())?;
+        let (monotonic, unix_ms) = (Duration::from_secs(1), 1_790_000_000_000);
+        let now = Now { monotonic, unix_ms };
+        let (engine, _) = Engine::open(&database, &key, identity, Box::new(OsRng), now)?;
         Ok(Self {
             name,
             id,
             engine,
+            now,
             inbox,
         })
     }
@@ -54,7 +59,7 @@ impl Peer {
     /// Handles all that waits and makes it durable; only then there is something to carry out.
     fn commit(&mut self) -> Result<Vec<Output>> {
         while let Some(input) = self.inbox.pop_front() {
-            if let Err(error) = self.engine.handle(input, now()) {
+            if let Err(error) = self.engine.handle(input, self.now) {
                 println!("{} refuses that: {error}", self.name); // and is as it was before
             }
         }
@@ -88,12 +93,6 @@ impl Peer {
         }
         Ok(())
     }
-}
-
-/// Both clocks, stopped: the engine never reads one itself.
-fn now() -> Now {
-    let (monotonic, unix_ms) = (Duration::from_secs(1), 1_790_000_000_000);
-    Now { monotonic, unix_ms }
 }
 
 fn command(command: Command) -> Input {
@@ -135,8 +134,12 @@ fn main() -> Result<()> {
     run(anna, ben, command(Command::Invite { nameplate, lifetime }))?;
     run(ben, anna, Input::Advert { peer, nameplate })?;
 
-    let (chat, texts) = ("ben".to_owned(), vec!["hi".to_owned()]);
+    let (chat, texts) = ("ben".to_owned(), vec![(MessageId([1; 16]), "hi".to_owned())]);
     run(anna, ben, command(Command::Send { chat, texts }))?;
+
+    // Acknowledgements wait a moment, so that one is enough for many messages.
+    ben.now.monotonic += Duration::from_millis(50);
+    run(ben, anna, Input::Tick)?;
 
     let (session, bytes) = (LINK, b"no frame".to_vec());
     run(ben, anna, Input::Frame { session, bytes })

@@ -11,6 +11,7 @@ use std::{error::Error, net::UdpSocket, path::Path, time::Duration};
 
 use qpq_core::{
     engine::{Command, Engine, Event, Reply},
+    id::MessageId,
     identity::Identity,
     invite::Nameplate,
     secret::Secret,
@@ -102,7 +103,8 @@ impl Peer {
 
 /// Texts are stored, and sent now or whenever the other one is there.
 fn say(chat: &str, text: &str) -> Command {
-    let (chat, texts) = (chat.to_owned(), vec![text.to_owned()]);
+    let id = MessageId(*Secret::random(&mut OsRng).expose());
+    let (chat, texts) = (chat.to_owned(), vec![(id, text.to_owned())]);
     Command::Send { chat, texts }
 }
 
