@@ -10,6 +10,7 @@
 //! the group under them.
 
 mod ack;
+mod card;
 mod command;
 mod contact;
 mod conversation;

@@ -12,7 +12,7 @@ mod net;
 
 use net::Net;
 use qpq_core::{
-    engine::{Purpose, SessionId},
+    engine::{Command, ContactChange, Purpose, SessionId},
     wire::{Frame, Role, rights},
 };
 
@@ -46,9 +46,21 @@ fn golden(kind: &str) -> Vec<u8> {
     std::fs::read(folder.join(format!("{kind}.bin"))).unwrap()
 }
 
-/// Contacts and messages: all that a peer could change.
+/// All that a peer could change, but for when it was seen.
 fn state(net: &Net, at: usize) -> String {
-    format!("{:?} {:?}", net.reader(at).chats().unwrap(), net.texts(at, false))
+    let reader = net.reader(at);
+    let mut people = reader.people().unwrap();
+    people.iter_mut().for_each(|person| person.last_seen = None);
+    let met = (people, reader.asking().unwrap(), reader.asked().unwrap());
+    let open = (
+        reader.links(net.now.unix_ms).unwrap(),
+        reader.outbox(None).unwrap(),
+    );
+    format!(
+        "{met:?} {open:?} {:?} {:?}",
+        reader.chats().unwrap(),
+        net.texts(at, false)
+    )
 }
 
 /// Injects a frame at peer 0 and tells whether its link was closed for it.
@@ -168,5 +180,91 @@ fn garbage_closes_the_link() {
         let (_, at_anna) = net.connect(1, 0, Purpose::Peer);
         net.run();
         assert!(closes(&mut net, at_anna, vec![0xA5; len]), "{len} bytes");
+    }
+}
+
+/// Frames that a peer in this role may send, and that change something.
+fn walk(mut net: impl FnMut() -> Net, role: Role, effects: &[&str]) {
+    for kind in KINDS.into_iter().filter(|kind| !effects.contains(kind)) {
+        let mut net = net();
+        let (_, at_anna) = net.connect(1, 0, Purpose::Peer);
+        net.run();
+        assert!(!net.peers[0].closed.contains(&at_anna), "{role:?} is let in");
+        let frame = golden(kind);
+        let allowed = rights(Frame::decode(&frame).unwrap().kind(), role);
+        let closed = closes(&mut net, at_anna, frame);
+        assert!(closed || allowed, "{kind} from {role:?} was let through");
+    }
+}
+
+/// Asked by a link, and waits for a person's word.
+#[test]
+fn a_requester() {
+    let net = || {
+        let mut net = Net::new(&["anna", "ben"]);
+        let link = net.invite_by_link(0);
+        net.join_by_link(1, &link).unwrap();
+        net.crash(1);
+        net.run();
+        net
+    };
+    walk(net, Role::Requester, &[]);
+}
+
+/// Was asked by a link, and may say kept or refused: that says all there is to say.
+#[test]
+fn whoever_was_asked() {
+    let net = || {
+        let mut net = Net::new(&["anna", "ben"]);
+        let link = net.invite_by_link(1);
+        net.join_by_link(0, &link).unwrap();
+        net.crash(1);
+        net.run();
+        net
+    };
+    walk(
+        net,
+        Role::Pending,
+        &["contact_kept", "contact_refuse", "pair_refused"],
+    );
+}
+
+/// Blocked, held and removed people are closed before a word of theirs is read.
+#[test]
+fn whoever_is_shut_out() {
+    let change = |net: &mut Net, change: ContactChange| {
+        let peer = net.id(1);
+        net.command(0, Command::Contact { peer, change }).unwrap();
+    };
+    for case in ["blocked", "removed", "held"] {
+        let mut net = match case {
+            "held" => {
+                let mut net = Net::new(&["anna", "ben", "ben"]);
+                for joiner in [2, 1] {
+                    let code = net.invite(0);
+                    net.join(joiner, 0, code);
+                }
+                net
+            }
+            _ => Net::pair(),
+        };
+        match case {
+            "blocked" => change(&mut net, ContactChange::Block(true)),
+            "removed" => change(&mut net, ContactChange::Remove { purge: false }),
+            _ => {}
+        }
+        net.crash(1);
+        net.run();
+        for kind in KINDS {
+            let before = state(&net, 0);
+            let (_, at_anna) = net.connect(1, 0, Purpose::Peer);
+            net.inject(0, at_anna, golden(kind));
+            net.run();
+            assert!(
+                net.peers[0].closed.contains(&at_anna),
+                "{kind} from somebody {case}"
+            );
+            assert_eq!(state(&net, 0), before, "{kind} from somebody {case}");
+        }
     }
 }

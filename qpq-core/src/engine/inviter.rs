@@ -9,7 +9,6 @@ use super::{
     session::{Pairing, REQUEST_BUDGET, Session},
 };
 use crate::{
-    card::{Card, UnverifiedCard},
     contact::Trust,
     id::PeerId,
     invite::{self, Code, Ends, Nameplate},
@@ -224,20 +223,6 @@ impl Engine {
             commit,
             welcome,
         }))
-    }
-
-    /// Our card for one contact.
-    pub(super) fn own_card(&self, audience: &PeerId) -> Result<UnverifiedCard, HandleError> {
-        let own = self.identity.peer_id();
-        let lan_key = self.store.own_lan_key()?;
-        let card = Card {
-            member: own,
-            audience: *audience,
-            version: self.store.own_card_version()?,
-            endpoint: own,
-            lan_key,
-        };
-        Ok(card.sign(&self.identity))
     }
 
     /// Says no and ends the link.
