@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use super::*;
-use crate::failure::FailureCode;
+use qpq_core::delivery::Delivery;
+
+use crate::failure::{Failure, FailureCode};
 
 const BEN: PeerId = PeerId([0; 32]);
 const BEN_TEXT: &str = "0000000000000000000000000000000000000000000000000000";
