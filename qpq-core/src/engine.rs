@@ -31,7 +31,11 @@ pub use error::{EngineError, Fault, HandleError};
 pub use input::{CommandId, Input, Purpose, SessionId};
 pub use output::{Directory, Event, Output, Settles};
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use openmls::group::MlsGroup;
 use rand_core::CryptoRngCore;
@@ -69,7 +73,7 @@ pub struct Engine {
     invite: Option<OpenInvite>,
     joining: Option<Joining>,
     /// Whom we searched by a code, and who asked us first.
-    crossed: std::collections::BTreeSet<PeerId>,
+    crossed: BTreeSet<PeerId>,
     link_joining: Option<LinkJoining>,
     /// Messages on our disk that are not acknowledged yet.
     acks: BTreeMap<Source, Unacked>,
@@ -113,7 +117,7 @@ impl Engine {
             links: BTreeMap::new(),
             invite: None,
             joining: None,
-            crossed: std::collections::BTreeSet::new(),
+            crossed: BTreeSet::new(),
             link_joining: None,
             acks: BTreeMap::new(),
             holes: BTreeMap::new(),

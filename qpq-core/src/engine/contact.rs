@@ -4,8 +4,7 @@
 //! and nothing is shown or sent until the user says who it is. Messages to the contact wait for that word, too.
 
 use super::{
-    ContactChange, Engine, Event, Failure, HandleError, Output, Reply, SessionId, Settles,
-    session::REQUEST_BUDGET,
+    ContactChange, Engine, Event, Failure, HandleError, Reply, SessionId, Settles, session::REQUEST_BUDGET,
 };
 use crate::{
     card::{Card, LanKey, UnverifiedCard},
@@ -94,25 +93,17 @@ impl Engine {
         let Some(contact) = self.store.contact(peer)? else {
             return Ok(Some(Failure::UnknownContact));
         };
-        let folded = contact.name.to_lowercase();
-        let asks = |other: &Contact| {
-            other.standing == Standing::Held && other.claimed.to_lowercase() == folded && !other.blocked
-        };
         Ok(match contact.standing {
             Standing::Removed => Some(Failure::UnknownContact),
             _ if contact.blocked => Some(Failure::Blocked),
             Standing::Held => Some(Failure::KeyQuestion),
-            Standing::Known if self.store.contacts()?.iter().any(asks) => Some(Failure::KeyQuestion),
-            Standing::Known
-                if self
+            Standing::Known => {
+                let asked = self
                     .store
-                    .requests()?
-                    .iter()
-                    .any(|request| request.claims(&folded)) =>
-            {
-                Some(Failure::KeyQuestion)
+                    .open_questions()?
+                    .contains(&contact.name.to_lowercase());
+                asked.then_some(Failure::KeyQuestion)
             }
-            Standing::Known => None,
         })
     }
 
@@ -172,8 +163,7 @@ impl Engine {
 
     /// A request by link becomes a contact, and a group of two.
     fn accept_request(&mut self, request: &Request, now: Now) -> Result<(), HandleError> {
-        let claims = request.claims(&request.claimed.to_lowercase());
-        let is_held = claims && self.store.namesake(&request.claimed)?.is_some();
+        let is_held = request.is_marked() && self.store.namesake(&request.claimed)?.is_some();
         if is_held || self.store.name_taken(&request.name)? {
             return Err(Failure::Name.into());
         }
@@ -181,10 +171,7 @@ impl Engine {
             return Err(Failure::NothingToDecide.into());
         };
         frame.name.clone_from(&request.name);
-        let accept = self.accept(&request.peer, &frame, Trust::Link, now)?;
-        self.store
-            .put_accepted_join(&request.peer, &hash(&request.frame), &accept.encode(), true)?;
-        self.store.delete_request(&request.peer)?;
+        self.accept(&request.peer, &frame, &request.frame, Trust::Link, now)?;
         let Some(id) = self.links.get(&request.peer).copied() else {
             return Ok(());
         };
@@ -218,10 +205,7 @@ impl Engine {
         if self.store.request(peer)?.is_some_and(|request| request.refused) {
             return self.tell_refused(id, peer, now);
         }
-        self.outputs.push(Output::ReadBudget {
-            session: id,
-            bytes: Some(REQUEST_BUDGET),
-        });
+        self.limit(id, REQUEST_BUDGET);
         Ok(())
     }
 
@@ -294,10 +278,7 @@ impl Engine {
         let Frame::ContactRequest(frame) = Frame::decode(&request.frame)? else {
             return Err(Failure::NothingToDecide.into());
         };
-        let accept = self.accept(&request.peer, &frame, Trust::Link, now)?;
-        self.store
-            .put_accepted_join(&request.peer, &hash(&request.frame), &accept.encode(), true)?;
-        self.store.delete_request(&request.peer)?;
+        self.accept(&request.peer, &frame, &request.frame, Trust::Link, now)?;
         let held = self
             .store
             .contact(&request.peer)?
@@ -417,11 +398,6 @@ impl Engine {
         self.drop_session(id, now);
         Ok(())
     }
-}
-
-fn hash(frame: &[u8]) -> [u8; 32] {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(frame).into()
 }
 
 /// The longest prefix of whole characters within so many bytes.

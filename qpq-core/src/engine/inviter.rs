@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::{
     Engine, Event, Failure, HandleError, Output, Reply, SessionId, Settles,
     session::{Pairing, REQUEST_BUDGET, Session},
@@ -133,10 +131,7 @@ impl Engine {
                 let session = self.session(id)?;
                 session.role = session.role.max(Role::Proven);
                 session.proved = true;
-                self.outputs.push(Output::ReadBudget {
-                    session: id,
-                    bytes: Some(REQUEST_BUDGET),
-                });
+                self.limit(id, REQUEST_BUDGET);
                 self.post(id, &Frame::PairProof { mac });
             }
             Err(_) => {
@@ -162,12 +157,11 @@ impl Engine {
         now: Now,
     ) -> Result<(), HandleError> {
         let peer = self.session(id)?.peer;
-        let hash = Sha256::digest(bytes).into();
         if request.identity != peer {
             return Err(HandleError::Forged("identity"));
         }
         let accepted = self.store.accepted_join(&peer)?;
-        if accepted.as_ref().is_some_and(|join| join.request == hash) {
+        if accepted.as_ref().is_some_and(|join| join.answers(bytes)) {
             // It lost our answer; greeting it on this link has sent it again.
             return Ok(());
         }
@@ -176,8 +170,7 @@ impl Engine {
             return Ok(());
         }
         // Who is a contact already may come again: its state may be lost, or it was introduced by a link only.
-        let done = self.accept(&peer, request, Trust::Code, now)?.encode();
-        self.store.put_accepted_join(&peer, &hash, &done, false)?;
+        self.accept(&peer, request, bytes, Trust::Code, now)?;
         self.session(id)?.proved = false;
         self.close_invite(Refusal::Used, now)?;
         if self
@@ -194,14 +187,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes the contact and the group of two, and the answer that brings the joiner into it.
+    /// Makes the contact and the group of two, and keeps the answer that brings the joiner into it. `bytes` is the
+    /// request's frame, by which the same one is known again.
     pub(super) fn accept(
         &mut self,
         peer: &PeerId,
         request: &ContactRequest,
+        bytes: &[u8],
         trust: Trust,
         now: Now,
-    ) -> Result<Frame, HandleError> {
+    ) -> Result<(), HandleError> {
         let card = request.card.verify(peer, &self.identity.peer_id())?;
         let met = self.meet(&card, &request.card, &request.name, trust, now)?;
         self.end_join_with(peer);
@@ -216,13 +211,16 @@ impl Engine {
         self.store.delete_request(peer)?;
         let package = request.key_packages.first().ok_or(HandleError::Rights)?;
         let (group, commit, welcome) = self.create_group(peer, package)?;
-        Ok(Frame::ContactAccept(ContactAccept {
+        let accept = Frame::ContactAccept(ContactAccept {
             name: self.store.own_name()?,
             card: self.own_card(peer)?,
             group,
             commit,
             welcome,
-        }))
+        });
+        self.store
+            .put_accepted_join(peer, bytes, &accept.encode(), trust == Trust::Link)?;
+        Ok(())
     }
 
     /// Says no and ends the link.

@@ -47,10 +47,7 @@ impl Engine {
         } else {
             STRANGER_BUDGET
         };
-        self.outputs.push(Output::ReadBudget {
-            session: id,
-            bytes: Some(budget),
-        });
+        self.limit(id, budget);
         self.post(id, &Frame::PairStart(PairStart::Code { nameplate, spake }));
     }
 
@@ -122,10 +119,7 @@ impl Engine {
             joining.fails = None;
             joining.asked = Some(peer);
         }
-        self.outputs.push(Output::ReadBudget {
-            session: id,
-            bytes: Some(ANSWER_BUDGET),
-        });
+        self.limit(id, ANSWER_BUDGET);
         self.outputs.push(Output::Send {
             session: id,
             frame: request,

@@ -23,7 +23,6 @@ use super::{
     Engine, Event, Failure, HandleError, Reply, SessionId,
     session::{Pairing, REQUEST_BUDGET},
 };
-use sha2::{Digest, Sha256};
 
 use crate::{
     card::LanKey,
@@ -219,11 +218,10 @@ impl Engine {
         now: Now,
     ) -> Result<(), HandleError> {
         let peer = self.session(id)?.peer;
-        let hash = Sha256::digest(bytes).into();
         let Some(accepted) = self.store.accepted_join(&peer)? else {
             return Ok(());
         };
-        if accepted.request == hash || !accepted.by_link {
+        if accepted.answers(bytes) || !accepted.by_link {
             return Ok(());
         }
         let Some(link) = self.link_of_request(id, request)? else {
@@ -232,9 +230,7 @@ impl Engine {
         if self.turns_away(id, &link, &peer, now)? {
             return Ok(());
         }
-        let accept = self.accept(&peer, request, Trust::Link, now)?;
-        self.store
-            .put_accepted_join(&peer, &hash, &accept.encode(), true)?;
+        self.accept(&peer, request, bytes, Trust::Link, now)?;
         self.store.use_link(&link.id, &peer, now.unix_ms)?;
         self.session(id)?.pairing = Pairing::Idle;
         self.greet(id, peer, now)

@@ -146,10 +146,7 @@ impl Engine {
             (_, _) if at_our_invite => {}
             (Role::Requester, _) => self.admit_requester(id, &peer, now)?,
             (_, Some((_, request))) => {
-                self.outputs.push(Output::ReadBudget {
-                    session: id,
-                    bytes: Some(ANSWER_BUDGET),
-                });
+                self.limit(id, ANSWER_BUDGET);
                 self.outputs.push(Output::Send {
                     session: id,
                     frame: request,

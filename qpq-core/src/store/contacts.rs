@@ -1,11 +1,11 @@
 //! Contacts, and the profile's own facts.
 
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 
 use super::{Store, StoreError, blob, from_sql, read::FindError, to_sql};
 use crate::{
     card::{Card, LanKey, UnverifiedCard},
-    contact::{Standing, Trust},
+    contact::{Standing, Trust, is_marked},
     id::PeerId,
 };
 
@@ -110,6 +110,11 @@ impl Store {
     pub(crate) fn name_taken(&self, name: &str) -> Result<bool, StoreError> {
         let own = self.own_name()?.to_lowercase();
         Ok(own == name.to_lowercase() || self.namesake(name)?.is_some())
+    }
+
+    /// See [`open_questions`].
+    pub(crate) fn open_questions(&self) -> Result<Vec<String>, StoreError> {
+        open_questions(&self.connection)
     }
 
     /// See [`super::read::Reader::find_chat`].
@@ -283,6 +288,23 @@ fn standing_to_sql(standing: Standing) -> i64 {
         Standing::Held => 1,
         Standing::Removed => 2,
     }
+}
+
+/// The names, in lower case, that somebody with another key claims and about whom the user has not decided: what is
+/// for a contact of such a name waits. For the engine and for screens.
+pub(super) fn open_questions(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT claimed, name, 1 FROM contact WHERE state = 1 AND NOT blocked
+               UNION ALL SELECT claimed, name, 0 FROM request WHERE NOT refused";
+    let mut names = Vec::new();
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (claimed, name, held): (String, String, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if held || is_marked(&name, &claimed) {
+            names.push(claimed.to_lowercase());
+        }
+    }
+    Ok(names)
 }
 
 /// What is no contact for sure is nobody to talk with.

@@ -1,6 +1,9 @@
 //! Joins under way: our own requests until they are answered, our answers until they are confirmed, and requests
 //! by link until the user has decided.
 
+use rusqlite::Row;
+use sha2::{Digest, Sha256};
+
 use super::{Store, StoreError, blob};
 use crate::{contact::is_marked, id::PeerId};
 
@@ -8,7 +11,7 @@ use crate::{contact::is_marked, id::PeerId};
 #[derive(Debug)]
 pub(crate) struct AcceptedJoin {
     /// SHA-256 of the request's frame.
-    pub(crate) request: [u8; 32],
+    request: [u8; 32],
     /// The ContactAccept frame.
     pub(crate) done: Vec<u8>,
     /// It came by a link; otherwise by a spoken code.
@@ -41,10 +44,34 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Whether it claims this name (in lower case), which is a contact's, and the user has not said who it is.
-    pub(crate) fn claims(&self, folded: &str) -> bool {
-        !self.refused && is_marked(&self.name, &self.claimed) && self.claimed.to_lowercase() == folded
+    /// Whether it is shown under a mark, for it claims the name of a contact.
+    pub(crate) fn is_marked(&self) -> bool {
+        is_marked(&self.name, &self.claimed)
     }
+}
+
+impl AcceptedJoin {
+    /// Whether this is the answer to a request, by its frame.
+    pub(crate) fn answers(&self, request: &[u8]) -> bool {
+        self.request == hash(request)
+    }
+}
+
+fn hash(request: &[u8]) -> [u8; 32] {
+    Sha256::digest(request).into()
+}
+
+/// The columns that [`read_request`] reads.
+const REQUEST: &str = "SELECT peer, name, frame, refused, claimed FROM request";
+
+fn read_request(row: &Row<'_>) -> rusqlite::Result<Request> {
+    Ok(Request {
+        peer: PeerId(blob(row, 0)?),
+        name: row.get(1)?,
+        frame: row.get(2)?,
+        refused: row.get(3)?,
+        claimed: row.get(4)?,
+    })
 }
 
 impl Store {
@@ -105,14 +132,14 @@ impl Store {
     pub(crate) fn put_accepted_join(
         &self,
         peer: &PeerId,
-        hash: &[u8; 32],
+        request: &[u8],
         done: &[u8],
         by_link: bool,
     ) -> Result<(), StoreError> {
         self.write(
             "accepted_join.put",
             "INSERT OR REPLACE INTO accepted_join(peer, request_hash, done, by_link) VALUES(?1, ?2, ?3, ?4)",
-            (peer.0, hash, done, by_link),
+            (peer.0, hash(request), done, by_link),
         )?;
         Ok(())
     }
@@ -144,24 +171,12 @@ impl Store {
 
     /// Requests by link, oldest first.
     pub(crate) fn requests(&self) -> Result<Vec<Request>, StoreError> {
-        self.all(
-            "SELECT peer, name, frame, refused, claimed FROM request ORDER BY stored_at, peer",
-            [],
-            |row| {
-                Ok(Request {
-                    peer: PeerId(blob(row, 0)?),
-                    name: row.get(1)?,
-                    frame: row.get(2)?,
-                    refused: row.get(3)?,
-                    claimed: row.get(4)?,
-                })
-            },
-        )
+        self.all(&format!("{REQUEST} ORDER BY stored_at, peer"), [], read_request)
     }
 
     /// The request of one person.
     pub(crate) fn request(&self, peer: &PeerId) -> Result<Option<Request>, StoreError> {
-        Ok(self.requests()?.into_iter().find(|request| request.peer == *peer))
+        self.one(&format!("{REQUEST} WHERE peer = ?1"), [peer.0], read_request)
     }
 
     pub(crate) fn rename_request(&self, peer: &PeerId, name: &str) -> Result<(), StoreError> {

@@ -12,13 +12,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, named_params};
 pub use super::messages::Notice;
 use super::{
     StoreError, blob,
-    contacts::{standing_from_sql, trust_from_sql},
+    contacts::{open_questions, standing_from_sql, trust_from_sql},
     from_sql,
     messages::{KIND_NOTICE, KIND_TEXT},
     open_checked,
 };
 use crate::{
-    contact::{Asking, Person, Standing},
+    contact::{Asking, Person},
     delivery::Delivery,
     id::{MessageId, PeerId},
     secret::Secret,
@@ -263,19 +263,11 @@ impl Reader {
             Ok((PeerId(blob(row, 0)?), relation))
         })?;
         let mut relations: BTreeMap<PeerId, Relation> = relations.collect::<rusqlite::Result<_>>()?;
-        let people = self.people()?;
-        let asks = |one: &&Person| one.standing == Standing::Held && !one.blocked;
-        let mut claims: Vec<_> = people
-            .iter()
-            .filter(asks)
-            .map(|one| one.claimed.to_lowercase())
-            .collect();
-        let marked = self.asking()?.into_iter().filter(Asking::is_marked);
-        claims.extend(marked.map(|one| one.claimed.to_lowercase()));
-        for person in people {
+        let questions = open_questions(&self.connection)?;
+        for person in self.people()? {
             // What is for them waits for the same answer.
             if relations.get(&person.peer) == Some(&Relation::Contact)
-                && claims.contains(&person.name.to_lowercase())
+                && questions.contains(&person.name.to_lowercase())
             {
                 relations.insert(person.peer, Relation::Held);
             }
