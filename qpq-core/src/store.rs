@@ -42,6 +42,8 @@ const SCHEMA: [&str; 2] = [
 const SCHEMA_VERSION: i64 = 2;
 /// How long a statement waits for the other connection.
 const BUSY_MS: u64 = 5_000;
+/// Statements that stay prepared: more than there are. To parse one costs more than to run it.
+const PREPARED: usize = 256;
 
 /// Why the database cannot be used. A damaged or foreign file is named and never touched.
 #[derive(Debug, thiserror::Error)]
@@ -142,30 +144,31 @@ impl Store {
     /// Begins the batch's transaction where none is open.
     pub(crate) fn begin(&self) -> Result<(), StoreError> {
         if self.connection.is_autocommit() {
-            self.connection.execute_batch("BEGIN IMMEDIATE")?;
+            self.run("BEGIN IMMEDIATE")?;
         }
         Ok(())
     }
 
     /// Opens the savepoint of one step.
     pub(crate) fn savepoint(&self) -> Result<(), StoreError> {
-        Ok(self.connection.execute_batch("SAVEPOINT step")?)
+        self.run("SAVEPOINT step")
     }
 
     /// Keeps the step.
     pub(crate) fn release(&self) -> Result<(), StoreError> {
-        Ok(self.connection.execute_batch("RELEASE step")?)
+        self.run("RELEASE step")
     }
 
     /// Takes the step back.
     pub(crate) fn undo(&self) -> Result<(), StoreError> {
-        Ok(self.connection.execute_batch("ROLLBACK TO step; RELEASE step")?)
+        self.run("ROLLBACK TO step")?;
+        self.run("RELEASE step")
     }
 
     /// Makes the batch durable; without one there is nothing to do.
     pub(crate) fn commit(&self) -> Result<(), StoreError> {
         if !self.connection.is_autocommit() {
-            self.connection.execute_batch("COMMIT")?;
+            self.run("COMMIT")?;
         }
         Ok(())
     }
@@ -187,6 +190,12 @@ impl Store {
     fn write(&self, point: &'static str, sql: &str, params: impl Params) -> Result<usize, StoreError> {
         tracing::trace!(point, "write");
         Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// A statement about the transaction itself.
+    fn run(&self, sql: &'static str) -> Result<(), StoreError> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
     }
 
     fn one<T>(
@@ -253,6 +262,7 @@ fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<(), StoreError
 fn connect(path: &Path, key: &Secret<32>, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+    connection.set_prepared_statement_cache_capacity(PREPARED);
     let hex = zeroize::Zeroizing::new(data_encoding::HEXUPPER.encode(key.expose()));
     let pragma = zeroize::Zeroizing::new(format!("PRAGMA key = \"x'{}'\"", hex.as_str()));
     connection.execute_batch(&pragma)?;
