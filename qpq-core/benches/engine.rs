@@ -126,7 +126,9 @@ fn codec(c: &mut Criterion) {
     };
     let mut group = c.benchmark_group("frame");
     group.throughput(Throughput::Bytes(app.len() as u64));
-    group.bench_function("decode", |bencher| bencher.iter(|| Frame::decode(black_box(&app)).unwrap()));
+    group.bench_function("decode", |bencher| {
+        bencher.iter(|| Frame::decode(black_box(&app)).unwrap())
+    });
     let frame = Frame::decode(&app).unwrap();
     group.bench_function("encode", |bencher| bencher.iter(|| black_box(&frame).encode()));
     group.finish();

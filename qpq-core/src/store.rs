@@ -17,7 +17,7 @@ mod offers;
 mod outbox;
 mod replace;
 
-use std::path::Path;
+use std::{cell::RefCell, path::Path};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior};
 
@@ -79,6 +79,8 @@ pub enum StoreError {
 pub(crate) struct Store {
     connection: Connection,
     crypto: openmls_rust_crypto::RustCrypto,
+    /// Of openmls, until the commit.
+    waiting: RefCell<mls::Waiting>,
 }
 
 impl std::fmt::Debug for Store {
@@ -138,6 +140,7 @@ impl Store {
         Ok(Self {
             connection,
             crypto: openmls_rust_crypto::RustCrypto::default(),
+            waiting: RefCell::default(),
         })
     }
 
@@ -151,6 +154,7 @@ impl Store {
 
     /// Opens the savepoint of one step.
     pub(crate) fn savepoint(&self) -> Result<(), StoreError> {
+        self.waiting.borrow_mut().savepoint();
         self.run("SAVEPOINT step")
     }
 
@@ -161,6 +165,7 @@ impl Store {
 
     /// Takes the step back.
     pub(crate) fn undo(&self) -> Result<(), StoreError> {
+        self.waiting.borrow_mut().undo();
         self.run("ROLLBACK TO step")?;
         self.run("RELEASE step")
     }
@@ -168,6 +173,7 @@ impl Store {
     /// Makes the batch durable; without one there is nothing to do.
     pub(crate) fn commit(&self) -> Result<(), StoreError> {
         if !self.connection.is_autocommit() {
+            self.write_back()?;
             self.run("COMMIT")?;
         }
         Ok(())
@@ -278,7 +284,7 @@ fn connect(path: &Path, key: &Secret<32>, flags: OpenFlags) -> Result<Connection
             _ => StoreError::Sqlite(error),
         })?;
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON",
+        "PRAGMA cache_size = -8000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON",
     )?;
     Ok(connection)
 }

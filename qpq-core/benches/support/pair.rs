@@ -143,7 +143,10 @@ impl Peer {
 /// The frames among the outputs, as the other end gets them.
 pub(crate) fn frames(outputs: Vec<Output>) -> Vec<Input> {
     let frame = |output| match output {
-        Output::Send { session, frame } => Some(Input::Frame { session, bytes: frame }),
+        Output::Send { session, frame } => Some(Input::Frame {
+            session,
+            bytes: frame,
+        }),
         _ => None,
     };
     outputs.into_iter().filter_map(frame).collect()

@@ -1,9 +1,9 @@
 //! What openmls costs alone: two members, their state in memory, the settings of our groups.
 
+use ed25519_dalek::{Signer as _, SigningKey};
 use openmls::prelude::{tls_codec::Deserialize as _, *};
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::signatures::{Signer, SignerError};
-use ed25519_dalek::{Signer as _, SigningKey};
 
 const CIPHERSUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 

@@ -1,11 +1,15 @@
 //! openmls's storage on the engine's connection: the same transaction as everything else.
 
+mod write_back;
+
 use openmls_rust_crypto::RustCrypto;
 use openmls_sqlite_storage::{Codec, SqliteStorageProvider};
-use openmls_traits::OpenMlsProvider;
+use openmls_traits::{OpenMlsProvider, storage::CURRENT_VERSION};
 use rusqlite::Connection;
 
 use super::{Store, StoreError};
+pub(super) use write_back::Waiting;
+use write_back::WriteBack;
 
 /// Rows of openmls are JSON: its types need a self-describing format (bincode writes them and cannot load them).
 #[derive(Debug, Default)]
@@ -26,13 +30,13 @@ impl Codec for Json {
 /// Crypto, randomness and storage as openmls wants them, borrowed for one call.
 pub(crate) struct Provider<'a> {
     crypto: &'a RustCrypto,
-    storage: SqliteStorageProvider<Json, &'a Connection>,
+    storage: WriteBack<'a>,
 }
 
 impl<'a> OpenMlsProvider for Provider<'a> {
     type CryptoProvider = RustCrypto;
     type RandProvider = RustCrypto;
-    type StorageProvider = SqliteStorageProvider<Json, &'a Connection>;
+    type StorageProvider = WriteBack<'a>;
 
     fn storage(&self) -> &Self::StorageProvider {
         &self.storage
@@ -52,8 +56,29 @@ impl Store {
     pub(crate) fn provider(&self) -> Provider<'_> {
         Provider {
             crypto: &self.crypto,
-            storage: SqliteStorageProvider::new(&self.connection),
+            storage: WriteBack::new(&self.connection, &self.waiting),
         }
+    }
+
+    /// Writes what waited for the commit, each row in its place: a row that moves touches several pages.
+    pub(super) fn write_back(&self) -> Result<(), StoreError> {
+        for (key, secrets) in self.waiting.borrow_mut().take() {
+            let Some(secrets) = secrets else {
+                self.write(
+                    "mls.secrets.delete",
+                    "DELETE FROM openmls_group_data WHERE group_id = ?1 AND data_type = 'message_secrets'",
+                    [key],
+                )?;
+                continue;
+            };
+            self.write(
+                "mls.secrets",
+                "INSERT INTO openmls_group_data(provider_version, group_id, data_type, group_data)
+                 VALUES(?1, ?2, 'message_secrets', ?3) ON CONFLICT DO UPDATE SET group_data = excluded.group_data",
+                (CURRENT_VERSION, key, secrets.as_slice()),
+            )?;
+        }
+        Ok(())
     }
 }
 

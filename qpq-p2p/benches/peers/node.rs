@@ -1,0 +1,289 @@
+//! Two nodes, each a process: what a program that embeds the library gets, without socket and command line.
+
+use std::{
+    fs,
+    io::BufRead,
+    net::UdpSocket,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use qpq_core::{
+    engine::{Command, Engine, Event, Reply},
+    id::{MessageId, PeerId},
+    identity::Identity,
+    invite::Nameplate,
+    secret::Secret,
+    store::{
+        self,
+        read::{Query, Reader},
+    },
+    vault::Vault,
+};
+use qpq_p2p::{
+    endpoint::Interfaces,
+    node::{NetworkSettings, Node, NodeOptions, clock},
+};
+use rand_core::OsRng;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::{sync::broadcast::Receiver, task::JoinSet};
+
+use super::{Scale, TEXT, process::Process, report::Quantiles};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause between two messages that are sent one at a time: the one before has arrived.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Commands that wait for their commit at a time.
+const PIPELINE: usize = 256;
+
+fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap()
+}
+
+struct Peer {
+    node: Arc<Node>,
+    events: Receiver<Event>,
+    history: Reader,
+    id: PeerId,
+}
+
+impl Peer {
+    async fn start(folder: &Path, name: &str, mdns_port: u16) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        let database = folder.join("qpq.db");
+        let vault = Vault::generate(&mut OsRng);
+        store::create(&database, &vault.database_key, name, &Secret::random(&mut OsRng)).unwrap();
+        let history = Reader::open(&database, &vault.database_key).unwrap();
+        let identity = Identity::from_seed(&vault.identity_seed);
+        let id = identity.peer_id();
+        let open = move || {
+            let identity = Identity::from_seed(&vault.identity_seed);
+            Engine::open(
+                &database,
+                &vault.database_key,
+                identity,
+                Box::new(OsRng),
+                clock::system()(),
+            )
+        };
+        let (engine, first_outputs) = open().unwrap();
+        let node = Node::start(NodeOptions {
+            engine,
+            first_outputs,
+            identity,
+            own_name: name.to_owned(),
+            settings: NetworkSettings {
+                interfaces: Interfaces::Loopback,
+                mdns_port,
+            },
+            clock: clock::system(),
+            reopen: Box::new(open),
+        })
+        .await
+        .unwrap();
+        let events = node.events();
+        Self {
+            node: Arc::new(node),
+            events,
+            history,
+            id,
+        }
+    }
+
+    async fn event(&mut self) -> Event {
+        tokio::time::timeout(PATIENCE, self.events.recv())
+            .await
+            .expect("an event in time")
+            .expect("no event is missed")
+    }
+
+    async fn joined(&mut self) {
+        while !matches!(self.event().await, Event::Joined { .. }) {}
+    }
+
+    /// Sends texts that say when, one at a time.
+    async fn pace(&mut self, chat: &str, count: usize) {
+        for _ in 0..count {
+            tokio::time::sleep(PAUSE).await;
+            let text = format!("{:<TEXT$}", now_ns());
+            self.node.command(say(chat, text)).await.unwrap();
+        }
+    }
+
+    /// Reads texts as they come: how long each was under way.
+    async fn arrivals(&mut self, count: usize) -> Vec<Duration> {
+        let mut times = Vec::new();
+        let newest = Query {
+            last: Some(1),
+            ..Query::default()
+        };
+        let mut after_row = self
+            .history
+            .messages(&newest)
+            .unwrap()
+            .last()
+            .map_or(0, |one| one.row);
+        println!("listening");
+        while times.len() < count {
+            if !matches!(self.event().await, Event::Message { .. }) {
+                continue;
+            }
+            let query = Query {
+                after_row,
+                ..Query::default()
+            };
+            for message in self.history.messages(&query).unwrap() {
+                let arrived = now_ns();
+                after_row = message.row;
+                let sent: u64 = message.text.trim().parse().unwrap();
+                times.push(Duration::from_nanos(arrived - sent));
+            }
+        }
+        times
+    }
+
+    /// Sends as fast as commands are taken, until all are acknowledged; how long it took.
+    async fn flood(&mut self, chat: &'static str, count: usize) -> Duration {
+        let start = Instant::now();
+        let mut commands = JoinSet::new();
+        for n in 0..count {
+            if commands.len() >= PIPELINE {
+                commands.join_next().await.unwrap().unwrap();
+            }
+            let node = Arc::clone(&self.node);
+            commands.spawn(async move { node.command(say(chat, format!("{n:<TEXT$}"))).await.unwrap() });
+            while self.events.try_recv().is_ok() {}
+        }
+        commands.join_all().await;
+        while self.history.waiting(None).unwrap() > 0 {
+            // Whatever happened, also when some of it was missed: look again.
+            let _ = self.events.recv().await;
+            while self.events.try_recv().is_ok() {}
+        }
+        start.elapsed()
+    }
+}
+
+fn say(chat: &str, text: String) -> Command {
+    let id = MessageId(*Secret::random(&mut OsRng).expose());
+    Command::Send {
+        chat: chat.to_owned(),
+        texts: vec![(id, text)],
+    }
+}
+
+/// A process with one node; it does what its input says, one line of answer each.
+#[tokio::main]
+pub(crate) async fn serve(folder: &Path, name: &str, mdns_port: u16) {
+    let mut peer = Peer::start(folder, name, mdns_port).await;
+    println!("{}", peer.id.to_text());
+    for line in std::io::stdin().lock().lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["invite"] => {
+                let (nameplate, lifetime) = (Nameplate::try_from(4).unwrap(), PATIENCE);
+                let Reply::Invited(code) = peer
+                    .node
+                    .command(Command::Invite { nameplate, lifetime })
+                    .await
+                    .unwrap()
+                else {
+                    panic!("an invite is answered with its code");
+                };
+                println!("{code}");
+                peer.joined().await;
+                println!("joined");
+            }
+            ["join", code] => {
+                peer.node
+                    .command(Command::Join(code.parse().unwrap()))
+                    .await
+                    .unwrap();
+                peer.joined().await;
+                println!("joined");
+            }
+            ["pace", count] => {
+                peer.pace("ben", count.parse().unwrap()).await;
+                println!("sent");
+            }
+            ["hear", count] => {
+                let times = Quantiles::of(peer.arrivals(count.parse().unwrap()).await);
+                println!("{} {}", times.p50.as_nanos(), times.p99.as_nanos());
+            }
+            ["flood", count] => println!("{}", peer.flood("ben", count.parse().unwrap()).await.as_nanos()),
+            other => panic!("{other:?}"),
+        }
+    }
+    peer.node.shutdown().await;
+}
+
+/// Anna and Ben, who know each other.
+struct Pair {
+    anna: Process,
+    ben: Process,
+}
+
+impl Pair {
+    fn new(folder: &Path) -> Self {
+        let port = UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+            .to_string();
+        let start = |name: &str| {
+            let folder = folder.join(name);
+            let _ = fs::remove_dir_all(&folder);
+            let mut process = Process::start(&["node", folder.to_str().unwrap(), name, &port]);
+            process.line();
+            process
+        };
+        let (mut anna, mut ben) = (start("anna"), start("ben"));
+        let code = anna.ask("invite");
+        assert_eq!(ben.ask(&format!("join {code}")), "joined");
+        assert_eq!(anna.line(), "joined");
+        Self { anna, ben }
+    }
+}
+
+/// From `send` at one to the plaintext at the other, one at a time.
+pub(crate) fn latency(folder: &Path, scale: Scale) -> Vec<Quantiles> {
+    let mut pair = Pair::new(folder);
+    let runs = (0..scale.runs).map(|_| {
+        assert_eq!(pair.ben.ask(&format!("hear {}", scale.paced)), "listening");
+        assert_eq!(pair.anna.ask(&format!("pace {}", scale.paced)), "sent");
+        let line = pair.ben.line();
+        let (p50, p99) = line.split_once(' ').unwrap();
+        Quantiles {
+            p50: Duration::from_nanos(p50.parse().unwrap()),
+            p99: Duration::from_nanos(p99.parse().unwrap()),
+        }
+    });
+    runs.collect()
+}
+
+/// What a flood of messages cost.
+pub(crate) struct Rate {
+    pub(crate) each: Duration,
+    pub(crate) sender: Duration,
+    pub(crate) receiver: Duration,
+}
+
+/// Wall time and CPU time per acknowledged message.
+pub(crate) fn rate(folder: &Path, scale: Scale) -> Vec<Rate> {
+    let mut pair = Pair::new(folder);
+    let count = u32::try_from(scale.flood).unwrap();
+    let runs = (0..scale.runs).map(|_| {
+        let before = [pair.anna.cpu(), pair.ben.cpu()];
+        let all = Duration::from_nanos(pair.anna.ask(&format!("flood {count}")).parse().unwrap());
+        Rate {
+            each: all / count,
+            sender: (pair.anna.cpu() - before[0]) / count,
+            receiver: (pair.ben.cpu() - before[1]) / count,
+        }
+    });
+    runs.collect()
+}
