@@ -78,7 +78,7 @@ pub enum StoreError {
 /// The engine's connection.
 pub(crate) struct Store {
     connection: Connection,
-    crypto: openmls_rust_crypto::RustCrypto,
+    crypto: mls::Crypto,
     /// Of openmls, until the commit.
     waiting: RefCell<mls::Waiting>,
 }
@@ -139,7 +139,7 @@ impl Store {
         };
         Ok(Self {
             connection,
-            crypto: openmls_rust_crypto::RustCrypto::default(),
+            crypto: mls::Crypto::default(),
             waiting: RefCell::default(),
         })
     }

@@ -1,5 +1,6 @@
 //! openmls's storage on the engine's connection: the same transaction as everything else.
 
+mod crypto;
 mod write_back;
 
 use openmls_rust_crypto::RustCrypto;
@@ -8,6 +9,7 @@ use openmls_traits::{OpenMlsProvider, storage::CURRENT_VERSION};
 use rusqlite::Connection;
 
 use super::{Store, StoreError};
+pub(crate) use crypto::Crypto;
 pub(super) use write_back::Waiting;
 use write_back::WriteBack;
 
@@ -29,12 +31,12 @@ impl Codec for Json {
 
 /// Crypto, randomness and storage as openmls wants them, borrowed for one call.
 pub(crate) struct Provider<'a> {
-    crypto: &'a RustCrypto,
+    crypto: &'a Crypto,
     storage: WriteBack<'a>,
 }
 
 impl<'a> OpenMlsProvider for Provider<'a> {
-    type CryptoProvider = RustCrypto;
+    type CryptoProvider = Crypto;
     type RandProvider = RustCrypto;
     type StorageProvider = WriteBack<'a>;
 
@@ -42,12 +44,12 @@ impl<'a> OpenMlsProvider for Provider<'a> {
         &self.storage
     }
 
-    fn crypto(&self) -> &RustCrypto {
+    fn crypto(&self) -> &Crypto {
         self.crypto
     }
 
     fn rand(&self) -> &RustCrypto {
-        self.crypto
+        &self.crypto.rust_crypto
     }
 }
 

@@ -1,6 +1,9 @@
 //! The reading half of a link: header, judgement, body, engine.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
 use iroh::endpoint::{ReadError, RecvStream};
 use qpq_core::{
@@ -15,10 +18,15 @@ use super::{
     writer::Queue,
 };
 
+/// What is read at once from a peer who may send any number of bytes.
+const READ_AHEAD: usize = 16 * 1024;
+
 /// Reads the frames of one link.
 #[derive(Debug)]
 pub(super) struct Reader {
     recv: RecvStream,
+    /// What was read and belongs to the next frames.
+    ahead: Ahead,
     session: SessionId,
     engine: mpsc::Sender<Input>,
     queue: Queue,
@@ -43,6 +51,7 @@ impl Reader {
         Self {
             watched: control.is_unlimited(),
             recv,
+            ahead: Ahead::default(),
             session,
             engine,
             queue,
@@ -79,6 +88,8 @@ impl Reader {
     async fn deliver(&mut self, bytes: Vec<u8>) -> Result<(), Ended> {
         let permit = loop {
             tokio::select! {
+                // Most of the time there is room, and no timer is needed.
+                biased;
                 permit = self.engine.reserve() => break permit.map_err(|_| Ended::NoEngine)?,
                 () = tokio::time::sleep(PING_AFTER) => self.queue.push(Frame::Ping(0).encode()),
             }
@@ -110,15 +121,27 @@ impl Reader {
     /// Fills a buffer, or ends the link for silence, a stalled frame or an overstayed visit.
     async fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), Ended> {
         while !buffer.is_empty() {
+            let taken = self.ahead.take(buffer);
+            buffer = std::mem::take(&mut buffer).get_mut(taken..).unwrap_or_default();
+            if buffer.is_empty() {
+                break;
+            }
             let timer = self.next_timer();
+            // Of a stranger not a byte is read before it is counted.
+            let is_ahead = self.control.is_unlimited();
+            let room = if is_ahead { self.ahead.room() } else { &mut *buffer };
             tokio::select! {
-                read = self.recv.read(buffer) => {
+                read = self.recv.read(room) => {
                     let count = read.map_err(|error| self.ended_by(&error))?;
                     let count = count.ok_or_else(|| self.closed_by_peer())?;
                     let now = Instant::now();
                     self.liveness.heard(now);
                     self.frame_until.get_or_insert(now + FRAME_DEADLINE);
-                    buffer = std::mem::take(&mut buffer).get_mut(count..).unwrap_or_default();
+                    if is_ahead {
+                        self.ahead.filled(count);
+                    } else {
+                        buffer = std::mem::take(&mut buffer).get_mut(count..).unwrap_or_default();
+                    }
                 }
                 () = tokio::time::sleep_until(timer) => self.on_timer()?,
                 () = self.control.changed.notified() => self.on_change(),
@@ -188,5 +211,43 @@ impl Reader {
         } else {
             Ended::NotAdmitted
         }
+    }
+}
+
+/// Bytes between the stream and its frames: one read brings many of them.
+#[derive(Default)]
+struct Ahead {
+    bytes: Vec<u8>,
+    /// Those that were not taken yet.
+    left: Range<usize>,
+}
+
+impl std::fmt::Debug for Ahead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ahead({})", self.left.len())
+    }
+}
+
+impl Ahead {
+    /// Moves as much as there is, and as fits; how much that was.
+    fn take(&mut self, buffer: &mut [u8]) -> usize {
+        let count = self.left.len().min(buffer.len());
+        let until = self.left.start + count;
+        let taken = self.bytes.get(self.left.start..until);
+        if let (Some(from), Some(to)) = (taken, buffer.get_mut(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.left.start = until;
+        count
+    }
+
+    /// Where the next bytes go; all that was there is taken.
+    fn room(&mut self) -> &mut [u8] {
+        self.bytes.resize(READ_AHEAD, 0);
+        &mut self.bytes
+    }
+
+    fn filled(&mut self, count: usize) {
+        self.left = 0..count;
     }
 }

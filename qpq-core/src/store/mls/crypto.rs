@@ -1,0 +1,149 @@
+//! Cryptography as openmls wants it: RustCrypto's, but for the signature that every message carries.
+//!
+//! To verify it takes most of the time of opening a message; aws-lc, which QUIC brings along, is a third faster
+//! (ADR 14). What either calls a valid signature under a key that `identity::authorised` let in is the same, but for
+//! signatures that only the owner of the key can make.
+
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use openmls_rust_crypto::RustCrypto;
+use openmls_traits::{
+    crypto::OpenMlsCrypto,
+    types::{
+        AeadType, Ciphersuite, CryptoError, ExporterSecret, HashType, HpkeCiphertext, HpkeConfig,
+        HpkeKeyPair, KemOutput, SignatureScheme,
+    },
+};
+use tls_codec::SecretVLBytes;
+
+/// What openmls computes with.
+#[derive(Default)]
+pub(crate) struct Crypto {
+    pub(super) rust_crypto: RustCrypto,
+}
+
+/// Functions that are those of RustCrypto.
+macro_rules! pass_on {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(&self, $($argument: $type),*) -> $answer {
+            self.rust_crypto.$name($($argument),*)
+        }
+    )*};
+}
+
+impl OpenMlsCrypto for Crypto {
+    fn verify_signature(
+        &self,
+        alg: SignatureScheme,
+        data: &[u8],
+        pk: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CryptoError> {
+        match alg {
+            SignatureScheme::ED25519 => UnparsedPublicKey::new(&ED25519, pk)
+                .verify(data, signature)
+                .map_err(|_| CryptoError::InvalidSignature),
+            // Of ciphersuites that are not ours.
+            _ => self.rust_crypto.verify_signature(alg, data, pk, signature),
+        }
+    }
+
+    pass_on! {
+        fn supports(ciphersuite: Ciphersuite) -> Result<(), CryptoError>;
+        fn supported_ciphersuites() -> Vec<Ciphersuite>;
+        fn hkdf_extract(hash_type: HashType, salt: &[u8], ikm: &[u8]) -> Result<SecretVLBytes, CryptoError>;
+        fn hmac(hash_type: HashType, key: &[u8], message: &[u8]) -> Result<SecretVLBytes, CryptoError>;
+        fn hkdf_expand(
+            hash_type: HashType,
+            prk: &[u8],
+            info: &[u8],
+            okm_len: usize
+        ) -> Result<SecretVLBytes, CryptoError>;
+        fn hash(hash_type: HashType, data: &[u8]) -> Result<Vec<u8>, CryptoError>;
+        fn aead_encrypt(
+            alg: AeadType,
+            key: &[u8],
+            data: &[u8],
+            nonce: &[u8],
+            aad: &[u8]
+        ) -> Result<Vec<u8>, CryptoError>;
+        fn aead_decrypt(
+            alg: AeadType,
+            key: &[u8],
+            ct_tag: &[u8],
+            nonce: &[u8],
+            aad: &[u8]
+        ) -> Result<Vec<u8>, CryptoError>;
+        fn signature_key_gen(alg: SignatureScheme) -> Result<(Vec<u8>, Vec<u8>), CryptoError>;
+        fn sign(alg: SignatureScheme, data: &[u8], key: &[u8]) -> Result<Vec<u8>, CryptoError>;
+        fn hpke_seal(
+            config: HpkeConfig,
+            pk_r: &[u8],
+            info: &[u8],
+            aad: &[u8],
+            ptxt: &[u8]
+        ) -> Result<HpkeCiphertext, CryptoError>;
+        fn hpke_open(
+            config: HpkeConfig,
+            input: &HpkeCiphertext,
+            sk_r: &[u8],
+            info: &[u8],
+            aad: &[u8]
+        ) -> Result<Vec<u8>, CryptoError>;
+        fn hpke_setup_sender_and_export(
+            config: HpkeConfig,
+            pk_r: &[u8],
+            info: &[u8],
+            exporter_context: &[u8],
+            exporter_length: usize
+        ) -> Result<(KemOutput, ExporterSecret), CryptoError>;
+        fn hpke_setup_receiver_and_export(
+            config: HpkeConfig,
+            enc: &[u8],
+            sk_r: &[u8],
+            info: &[u8],
+            exporter_context: &[u8],
+            exporter_length: usize
+        ) -> Result<ExporterSecret, CryptoError>;
+        fn derive_hpke_keypair(config: HpkeConfig, ikm: &[u8]) -> Result<HpkeKeyPair, CryptoError>;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use openmls_traits::signatures::Signer as _;
+
+    use super::*;
+    use crate::{identity::Identity, secret::Secret};
+
+    #[test]
+    fn both_implementations_judge_a_signature_alike() {
+        let (crypto, identity) = (Crypto::default(), Identity::from_seed(&Secret::new([9; 32])));
+        let (data, key) = (b"what MLS signs".as_slice(), identity.peer_id());
+        let signature = openmls_traits::signatures::Signer::sign(&identity, data).unwrap();
+        assert_eq!(identity.signature_scheme(), SignatureScheme::ED25519);
+        let judge = |data: &[u8], key: &[u8], signature: &[u8]| {
+            let scheme = SignatureScheme::ED25519;
+            let ours = crypto.verify_signature(scheme, data, key, signature).is_ok();
+            let theirs = crypto
+                .rust_crypto
+                .verify_signature(scheme, data, key, signature)
+                .is_ok();
+            assert_eq!(ours, theirs);
+            ours
+        };
+        assert!(judge(data, key.as_bytes(), &signature));
+        for bit in 0..512 {
+            let mut changed = signature.clone();
+            if let Some(byte) = changed.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+            assert!(!judge(data, key.as_bytes(), &changed), "bit {bit}");
+        }
+        assert!(!judge(b"something else", key.as_bytes(), &signature));
+        assert!(!judge(data, &[7; 32], &signature));
+        assert!(!judge(data, key.as_bytes(), &signature[..63]));
+        assert!(!judge(data, &key.as_bytes()[..31], &signature));
+    }
+}
