@@ -7,8 +7,14 @@
     reason = "tests fail by panicking"
 )]
 
+#[path = "support/bench.rs"]
+mod bench;
 #[path = "support/net.rs"]
 mod net;
+#[path = "support/scenes.rs"]
+mod scenes;
+#[path = "rights/table.rs"]
+mod table;
 
 use net::Net;
 use qpq_core::{

@@ -3,6 +3,8 @@
 mod edit;
 mod environment;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod origin;
 mod table;
 

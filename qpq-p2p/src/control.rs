@@ -15,6 +15,8 @@ mod answer;
 mod attach;
 mod client;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod resume;
 mod server;
 mod socket;

@@ -8,6 +8,8 @@
 
 pub(crate) mod advert;
 mod daemon;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod neighbours;
 mod reach;
 mod table;

@@ -19,6 +19,9 @@ pub mod duration;
 pub mod endpoint;
 pub mod event;
 pub mod failure;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod lan;
 pub mod link;
 pub mod node;

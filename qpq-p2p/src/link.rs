@@ -5,6 +5,8 @@
 //! queue: when that is full, this link waits and no other. The writer has a bounded queue of its own: a peer
 //! that does not read loses its link, never our memory.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod handshake;
 mod liveness;
 mod reader;

@@ -191,11 +191,11 @@ impl std::fmt::Debug for Link {
 fn find(text: &str) -> Result<Link, LinkError> {
     let mut digits = Zeroizing::new(String::with_capacity(MAX_CHARS));
     let mut error = LinkError::Damaged;
-    for word in text.split_whitespace() {
-        let run = word
-            .split(|c: char| !c.is_ascii_alphanumeric())
-            .next()
-            .unwrap_or_default();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        // Not the whole word: where prefix follows upon prefix, each would be looked through to the end of the text.
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric());
+        let (run, after) = end.map_or((rest, ""), |end| rest.split_at(end));
         if digits.len().saturating_add(run.len()) > MAX_CHARS {
             break;
         }
@@ -206,7 +206,8 @@ fn find(text: &str) -> Result<Link, LinkError> {
             Ok(Err(worse)) => error = error.max(worse),
             Err(_) => {}
         }
-        if run.len() < word.len() {
+        rest = after.trim_start();
+        if rest.len() == after.len() {
             break;
         }
     }

@@ -4,7 +4,7 @@ use capnp::{message::ReaderOptions, serialize};
 
 use super::{
     App, AppAck, Bye, CardUpdate, ContactAccept, ContactRequest, Frame, FrameError, HEADER, Head, Hello,
-    LinkFrame, MAX_WORDS, NESTING, NotMember, PairStart, Refusal, StreamRanges, Want, Welcome, body_len,
+    LinkFrame, NESTING, NotMember, PairStart, Refusal, StreamRanges, Want, Welcome, body_len,
 };
 use crate::{
     card::UnverifiedCard,
@@ -101,8 +101,9 @@ pub(crate) fn open(
         return Err(FrameError::Length);
     }
     let mut options = ReaderOptions::new();
+    // Each part is read once: who lets pointers share what they point at would make us copy more than came.
     options
-        .traversal_limit_in_words(usize::try_from(MAX_WORDS).ok())
+        .traversal_limit_in_words(Some(bytes.len() / 8))
         .nesting_limit(NESTING);
     Ok(capnp::message::Reader::new(
         serialize::BufferSegments::new(bytes, options)?,

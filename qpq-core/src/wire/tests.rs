@@ -307,6 +307,38 @@ fn a_list_that_claims_millions_of_elements_is_refused_quickly() {
     }
 }
 
+/// Both KeyPackages of a request are the first one's bytes, which are as many as both had: what is copied is no more
+/// than what came.
+#[test]
+fn pointers_that_share_what_they_point_at_make_nobody_copy_more_than_came() {
+    let Some((_, Frame::ContactRequest(request))) =
+        samples().into_iter().find(|(name, _)| *name == "contact_request")
+    else {
+        panic!()
+    };
+    let key_packages = vec![vec![1; 800], vec![2; 800]];
+    let mut bytes = Frame::ContactRequest(ContactRequest {
+        key_packages,
+        ..request
+    })
+    .encode();
+    assert!(Frame::decode(&bytes).is_ok());
+    let is_list =
+        |at: &usize| bytes[*at] & 3 == 1 && bytes[at + 4..at + 8] == (800_u32 << 3 | 2).to_le_bytes();
+    let pointers: Vec<usize> = (HEADER..bytes.len()).step_by(8).filter(is_list).collect();
+    let [first, second] = pointers[..] else {
+        panic!("{pointers:?}")
+    };
+    let shared = i32::from_le_bytes(bytes[first..first + 4].try_into().unwrap()) - (1 << 2);
+    bytes[second..second + 4].copy_from_slice(&shared.to_le_bytes());
+    // Twice the 800 bytes that are there for it.
+    assert!(Frame::decode(&bytes).is_ok(), "as many as came");
+    bytes.drain(bytes.len() - 800..);
+    let words = u32::try_from((bytes.len() - HEADER) / 8).unwrap();
+    bytes[4..HEADER].copy_from_slice(&words.to_le_bytes());
+    assert!(matches!(Frame::decode(&bytes), Err(FrameError::Malformed(_))));
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(sample in 0usize..23, flips in proptest::collection::vec((0usize..4096, any::<u8>()), 1..6)) {

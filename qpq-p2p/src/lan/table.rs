@@ -116,7 +116,7 @@ impl Table {
         token.is_some() && entries.any(|entry| entry.advert.token == token)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -244,7 +244,7 @@ async fn agree(send: &mut SendStream, hello: &Hello) -> Result<(), HandshakeErro
     Err(HandshakeError::Version(generation))
 }
 
-async fn read_hello(recv: &mut RecvStream) -> Result<(Hello, usize), HandshakeError> {
+pub(super) async fn read_hello(recv: &mut RecvStream) -> Result<(Hello, usize), HandshakeError> {
     let mut header = [0; wire::HEADER];
     recv.read_exact(&mut header).await?;
     let body = wire::body_len(&header)?;
