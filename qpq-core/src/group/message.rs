@@ -7,6 +7,7 @@ use openmls::prelude::{
 
 use super::{GroupError, leaf, mls, storage};
 use crate::{
+    failpoint::At,
     id::{MemberId, MessageId, PeerId, StreamId},
     identity::Identity,
     store::Provider,
@@ -56,6 +57,7 @@ pub(crate) fn seal_message(
     header: Header,
     plaintext: &[u8],
 ) -> Result<Vec<u8>, GroupError> {
+    let _at = At::point("mls.seal");
     group.set_aad(header.to_bytes());
     let message = group.create_message(provider, identity, plaintext).map_err(mls)?;
     message.tls_serialize_detached().map_err(mls)
@@ -71,6 +73,7 @@ pub(crate) fn open_message(
     header: Header,
     bytes: &[u8],
 ) -> Result<(MemberId, PeerId, Vec<u8>), MessageError> {
+    let _at = At::point("mls.open");
     let message = MlsMessageIn::tls_deserialize_exact(bytes)
         .ok()
         .and_then(|message| message.try_into_protocol_message().ok())

@@ -6,6 +6,7 @@ use openmls_traits::OpenMlsProvider;
 use rusqlite::Connection;
 
 use super::{Store, StoreError};
+use crate::failpoint::At;
 
 /// Rows of openmls are JSON: its types need a self-describing format (bincode writes them and cannot load them).
 #[derive(Debug, Default)]
@@ -59,5 +60,6 @@ impl Store {
 
 /// Makes or updates openmls's own tables.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let _at = At::point("create.mls");
     Ok(SqliteStorageProvider::<Json, &mut Connection>::new(connection).run_migrations()?)
 }
