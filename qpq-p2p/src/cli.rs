@@ -153,6 +153,7 @@ const INTERRUPTED: Exit = 130;
 
 /// Runs `qpq` with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
+    crate::failpoint::arm();
     start::protect_memory();
     start::keep_panics_short();
     let arguments: Vec<_> = std::env::args_os().collect();

@@ -166,6 +166,7 @@ impl Driver {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Send { session, frame } => {
+                crate::failpoint::tap(&frame);
                 if let Some(link) = self.links.find(session) {
                     link.send(frame);
                 }
