@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     content::GroupData,
+    failpoint::At,
     id::{CommitId, EpochId, MemberId, PeerId},
     identity::{Identity, authorised},
     labels,
@@ -137,6 +138,7 @@ pub(crate) fn load(provider: &Provider<'_>, id: &crate::id::GroupId) -> Result<M
 
 /// Deletes a group's state, its secrets included.
 pub(crate) fn delete(provider: &Provider<'_>, mut group: MlsGroup) -> Result<(), GroupError> {
+    let _at = At::point("mls.delete");
     group.delete(provider.storage()).map_err(storage)
 }
 

@@ -14,6 +14,7 @@
 //! | what is on the disk | [`store`]: `qpq.db`; [`vault`]: `qpq-state.bin`, by `codec`; [`passphrase`] |
 //! | what is shown to people | [`sanitize`], [`name`], [`base32`] |
 //! | what is wiped | [`secret`] |
+//! | where tests kill | [`failpoint`] |
 //!
 //! # Glossary
 //! Words of RFC 9420 and RFC 9750 mean what they mean there. Ours:
@@ -38,6 +39,7 @@ pub mod contact;
 pub mod content;
 pub mod delivery;
 pub mod engine;
+pub mod failpoint;
 mod group;
 pub mod id;
 pub mod identity;

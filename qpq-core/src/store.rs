@@ -21,7 +21,10 @@ use std::{cell::RefCell, path::Path};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior};
 
-use crate::secret::Secret;
+use crate::{
+    failpoint::{self, At},
+    secret::Secret,
+};
 
 pub(crate) use contacts::{Contact, NewContact};
 pub(crate) use groups::GroupRow;
@@ -106,9 +109,12 @@ pub fn create(path: &Path, key: &Secret<32>, own_name: &str, lan_key: &Secret<32
     mls::migrate(&mut connection)?;
     migrate(&mut connection, &SCHEMA)?;
     let transaction = connection.transaction()?;
+    let _at = At::point("create.meta");
     transaction.execute("INSERT INTO meta VALUES('name', ?1)", [own_name.as_bytes()])?;
     transaction.execute("INSERT INTO meta VALUES('lan_key', ?1)", [lan_key.expose()])?;
+    failpoint::hit("create.commit");
     transaction.commit()?;
+    failpoint::hit("create.checkpoint");
     // A database file alone, without a log beside it: a new profile is moved into place as whole files.
     connection.pragma_update(None, "wal_checkpoint", "TRUNCATE")?;
     connection.close().map_err(|(_, error)| StoreError::Sqlite(error))
@@ -160,11 +166,13 @@ impl Store {
 
     /// Keeps the step.
     pub(crate) fn release(&self) -> Result<(), StoreError> {
+        failpoint::hit("step.release");
         self.run("RELEASE step")
     }
 
     /// Takes the step back.
     pub(crate) fn undo(&self) -> Result<(), StoreError> {
+        failpoint::hit("step.undo");
         self.waiting.borrow_mut().undo();
         self.run("ROLLBACK TO step")?;
         self.run("RELEASE step")
@@ -174,13 +182,16 @@ impl Store {
     pub(crate) fn commit(&self) -> Result<(), StoreError> {
         if !self.connection.is_autocommit() {
             self.write_back()?;
+            failpoint::hit("commit.before");
             self.run("COMMIT")?;
+            failpoint::hit("commit.after");
         }
         Ok(())
     }
 
     /// Takes what was deleted out of the write-ahead log as well, as far as nobody reads there now.
     pub(crate) fn truncate_log(&self) -> Result<(), StoreError> {
+        failpoint::hit("log.truncate");
         let done = |row: &Row<'_>| row.get::<_, i64>(0);
         self.connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], done)?;
@@ -192,9 +203,10 @@ impl Store {
         self.connection.is_autocommit()
     }
 
-    /// The one way to write. `point` names the place for tests that crash there.
+    /// The one way to write. `point` names the place for tests that crash there ([`failpoint::POINTS`]).
     fn write(&self, point: &'static str, sql: &str, params: impl Params) -> Result<usize, StoreError> {
         tracing::trace!(point, "write");
+        let _at = At::point(point);
         Ok(self.connection.prepare_cached(sql)?.execute(params)?)
     }
 
@@ -257,16 +269,21 @@ fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<(), StoreError
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked again: another process may have done it while this one waited for the lock.
     let done = usize::try_from(version(&transaction)?).unwrap_or(steps.len());
+    let _at = At::point("schema.step");
     for step in steps.iter().skip(done) {
         transaction.execute_batch(step)?;
     }
+    failpoint::hit("schema.version");
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    failpoint::hit("schema.commit");
     transaction.commit()?;
+    failpoint::hit("schema.done");
     Ok(connection.pragma_update(None, "foreign_keys", true)?)
 }
 
 fn connect(path: &Path, key: &Secret<32>, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    failpoint::watch(&connection);
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
     let hex = zeroize::Zeroizing::new(data_encoding::HEXUPPER.encode(key.expose()));

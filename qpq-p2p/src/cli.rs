@@ -140,6 +140,9 @@ struct Context {
 /// For threads that are in the middle of something at the end.
 const TEARDOWN: Duration = Duration::from_millis(500);
 
+/// For requests that are at the disk even then.
+const LAST_REQUEST: Duration = Duration::from_secs(5);
+
 /// An exit code other than that of a [`Failure`].
 type Exit = u8;
 
@@ -150,6 +153,7 @@ const INTERRUPTED: Exit = 130;
 
 /// Runs `qpq` with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
+    crate::failpoint::arm();
     start::protect_memory();
     start::keep_panics_short();
     let arguments: Vec<_> = std::env::args_os().collect();
@@ -202,6 +206,7 @@ fn run(arguments: Vec<OsString>) -> Result<Exit, Failure> {
     // Whoever is in the middle of the database when the process is torn down crashes it; a read from standard input that
     // never returns must not keep it, though.
     runtime.shutdown_timeout(TEARDOWN);
+    crate::control::wait_for_requests(LAST_REQUEST);
     outcome
 }
 

@@ -25,7 +25,10 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{
+    sync::{Condvar, Mutex, PoisonError},
+    time::Duration,
+};
 
 pub use attach::Access;
 pub use client::Client;
@@ -35,6 +38,35 @@ pub use socket::SocketPlace;
 /// must be the same, too: two versions on one profile end in an error, not in half a conversation.
 const VERSION: u32 = 1;
 const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// Requests that run in this process, and who waits for the last one to end.
+static REQUESTS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// A request that runs, until this is dropped.
+struct Running;
+
+impl Running {
+    fn begin() -> Self {
+        let mut count = REQUESTS.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = count.saturating_add(1);
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut count = REQUESTS.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = count.saturating_sub(1);
+        REQUESTS.1.notify_all();
+    }
+}
+
+/// Waits until no request runs any more: one that opens the database at this moment must not have it taken away by the
+/// end of the process. For after the runtime has ended, which lets none wait for anything but the disk.
+pub(crate) fn wait_for_requests(at_most: Duration) {
+    let count = REQUESTS.0.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(REQUESTS.1.wait_timeout_while(count, at_most, |count| *count > 0));
+}
 
 /// Nobody waits in silence for longer.
 const ANSWER: Duration = Duration::from_secs(2);

@@ -11,6 +11,7 @@
 //! | [`node`] | the driver of the engine: links, discovery, timers |
 //! | [`endpoint`], [`link`], [`lan`] | iroh; one framed stream to one peer; mDNS |
 //! | [`cli`] | arguments in, lines out |
+//! | [`failpoint`] | where tests kill, in debug builds |
 
 pub mod cli;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod control;
 pub mod duration;
 pub mod endpoint;
 pub mod event;
+pub mod failpoint;
 pub mod failure;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -25,7 +25,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread,
 };
 
 use iroh::Endpoint;
@@ -42,7 +41,7 @@ use tokio::{
 use self::{
     admission::Door,
     driver::{Driver, Question},
-    engine_thread::{EngineThread, FromEngine, QUEUE, Replies},
+    engine_thread::{EngineThread, FromEngine, QUEUE, Replies, Worker},
 };
 pub use clock::Clock;
 pub use ways::Ways;
@@ -172,8 +171,7 @@ impl Node {
             engine: engine.clone(),
             outputs,
             replies: replies.clone(),
-            thread,
-            stop,
+            worker: Worker::new(thread, stop, engine.clone()),
         };
         let (questions, asked) = mpsc::channel(ARRIVALS);
         let (driver, lan, events) = assemble(own_side, side, asked);
@@ -251,8 +249,7 @@ struct EngineSide {
     engine: mpsc::Sender<Input>,
     outputs: mpsc::UnboundedReceiver<FromEngine>,
     replies: Replies,
-    thread: thread::JoinHandle<()>,
-    stop: Arc<AtomicBool>,
+    worker: Worker,
 }
 
 /// Starts discovery and the door, and puts the driver between them and the engine.
@@ -302,8 +299,7 @@ fn assemble(
         arrivals,
         news,
         questions,
-        thread: engine.thread,
-        stop: engine.stop,
+        worker: engine.worker,
     });
     (driver, lan_handle, events)
 }

@@ -250,3 +250,37 @@ fn hostile_bytes_on_the_socket_hurt_nobody_else() {
     signal(daemon.child.id(), Signal::TERM);
     daemon.ended(0);
 }
+
+/// The kernel frees a lock with its process: no kill leaves one that is in anybody's way.
+#[test]
+fn whoever_is_killed_the_next_owns_the_profile_at_once_time_and_again() {
+    let anna = Person::new("anna", free_port());
+    let mut first = daemon(&anna);
+    for _ in 0..10 {
+        let mut command = anna.command(&["daemon", "--json"]);
+        let mut second = Running::spawn(command.stderr(Stdio::piped()));
+        assert_eq!(
+            object(&second.line())["pid"],
+            first.child.id(),
+            "a client beside the owner"
+        );
+        let killed = first.child.id();
+        first.kill();
+        let began = Instant::now();
+        until("the next owner", || (owner(&anna) != killed).then_some(()));
+        assert_eq!(owner(&anna), second.child.id());
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        first = second;
+    }
+    // Killed in the middle of a start, at any moment of it.
+    first.kill();
+    for n in 0..10 {
+        let mut starting = anna.start(&["daemon", "--json"]);
+        std::thread::sleep(Duration::from_millis(n * 8));
+        starting.child.kill().unwrap();
+        starting.child.wait().unwrap();
+        let began = Instant::now();
+        daemon(&anna).kill();
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+}

@@ -5,6 +5,7 @@ use openmls::prelude::{tls_codec::Serialize as _, *};
 use super::{GroupError, KeyPackageError, commit_id, create_config, credential, mls, storage};
 use crate::{
     content::GroupData,
+    failpoint::At,
     id::{self, CommitId, MemberId},
     identity::Identity,
     store::Provider,
@@ -43,6 +44,7 @@ pub(crate) fn create(
     id: id::GroupId,
     packages: &[KeyPackage],
 ) -> Result<Created, CreateError> {
+    let _at = At::point("mls.create");
     let data = GroupData {
         name: String::new(),
         admins: vec![MemberId::from(&identity.peer_id())],

@@ -7,7 +7,7 @@ use openmls::prelude::{
 use openmls_traits::{OpenMlsProvider, storage::StorageProvider as _};
 
 use super::{CIPHERSUITE, GROUP_DATA, GroupError, capabilities, credential, mls, storage, unbounded};
-use crate::{id::PeerId, identity::Identity, store::Provider};
+use crate::{failpoint::At, id::PeerId, identity::Identity, store::Provider};
 
 /// Why somebody's KeyPackage was refused.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,7 @@ pub(crate) fn new_key_package(
     provider: &Provider<'_>,
     identity: &Identity,
 ) -> Result<(Vec<u8>, Vec<u8>), GroupError> {
+    let _at = At::point("mls.key_package");
     let bundle = KeyPackage::builder()
         .leaf_node_capabilities(capabilities())
         .key_package_lifetime(unbounded())
@@ -76,6 +77,7 @@ pub(crate) fn read_key_package(
 
 /// Deletes the private part of a KeyPackage that will not be used any more.
 pub(crate) fn delete_key_package(provider: &Provider<'_>, reference: &[u8]) -> Result<(), GroupError> {
+    let _at = At::point("mls.key_package_delete");
     let reference = KeyPackageRef::tls_deserialize_exact(reference).map_err(mls)?;
     provider.storage().delete_key_package(&reference).map_err(storage)
 }

@@ -7,6 +7,7 @@ use openmls::prelude::{tls_codec::Deserialize as _, *};
 use super::{CIPHERSUITE, GROUP_DATA, GROUP_DATA_TYPE, GroupError, join_config, leaf, mls, owner, storage};
 use crate::{
     content::GroupData,
+    failpoint::At,
     id::{self, MemberId, PeerId},
     store::Provider,
 };
@@ -40,6 +41,7 @@ pub(crate) fn join(
     adder: &PeerId,
     members: &BTreeSet<PeerId>,
 ) -> Result<MlsGroup, WelcomeError> {
+    let _at = At::point("mls.join");
     let message = MlsMessageIn::tls_deserialize_exact(bytes).map_err(|_| WelcomeError::Invalid)?;
     let MlsMessageBodyIn::Welcome(welcome) = message.extract() else {
         return Err(WelcomeError::Invalid);

@@ -9,6 +9,7 @@ use openmls_traits::{OpenMlsProvider, storage::CURRENT_VERSION};
 use rusqlite::Connection;
 
 use super::{Store, StoreError};
+use crate::failpoint::At;
 pub(crate) use crypto::Crypto;
 pub(super) use write_back::Waiting;
 use write_back::WriteBack;
@@ -67,7 +68,7 @@ impl Store {
         for (key, secrets) in self.waiting.borrow_mut().take() {
             let Some(secrets) = secrets else {
                 self.write(
-                    "mls.secrets.delete",
+                    "mls.secrets_delete",
                     "DELETE FROM openmls_group_data WHERE group_id = ?1 AND data_type = 'message_secrets'",
                     [key],
                 )?;
@@ -86,5 +87,6 @@ impl Store {
 
 /// Makes or updates openmls's own tables.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let _at = At::point("create.mls");
     Ok(SqliteStorageProvider::<Json, &mut Connection>::new(connection).run_migrations()?)
 }

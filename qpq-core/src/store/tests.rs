@@ -142,3 +142,30 @@ fn a_reader_tells_what_everybody_is() {
     let expected = expected.map(|(n, relation)| (crate::id::PeerId([n; 32]), relation));
     assert_eq!(relations.into_iter().collect::<Vec<_>>(), expected);
 }
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_write_that_nobody_named_is_told_as_one() {
+    use std::cell::RefCell;
+
+    use crate::failpoint::{UNNAMED, arm};
+
+    thread_local! {
+        static TOLD: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
+    }
+    arm(|point| TOLD.with_borrow_mut(|told| told.push(point)));
+    let (_dir, path, key) = made();
+    let store = Store::open(&path, &key).unwrap();
+    TOLD.take();
+    store.write("test.one", "DELETE FROM outbox", []).unwrap();
+    store
+        .connection
+        .execute("UPDATE meta SET value = value", [])
+        .unwrap();
+    store
+        .connection
+        .execute("WITH x AS (SELECT 1) DELETE FROM chat", [])
+        .unwrap();
+    store.own_name().unwrap();
+    assert_eq!(TOLD.take(), ["test.one", UNNAMED, UNNAMED]);
+}

@@ -17,6 +17,8 @@
 mod faults;
 #[path = "net/generation.rs"]
 mod generation;
+#[path = "net/points.rs"]
+mod points;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,6 +28,7 @@ use std::{
 };
 
 use generation::SenderData;
+use points::Points;
 use qpq_core::{
     engine::{
         Command, CommandId, Directory, Engine, Event, Failure, Input, Output, Purpose, Reply, SessionId,
@@ -68,6 +71,10 @@ pub(crate) struct Peer {
     pub(crate) commits: usize,
     /// Crash after this many commits, before (`false`) or after (`true`) the commit reached the disk.
     pub(crate) crash_at: Option<(usize, bool)>,
+    /// Where it writes, and dies if so wished.
+    pub(crate) points: Points,
+    /// What it told to have stored.
+    pub(crate) accepted: Vec<MessageId>,
     restarts: u64,
     /// When the engine wants a tick; like a real driver, one time only, and forgotten at each tick.
     wake: Option<Duration>,
@@ -116,7 +123,10 @@ const SOON: Duration = Duration::from_millis(100);
 
 impl Net {
     pub(crate) fn new(names: &[&'static str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // In memory where there is such a place: thousands of databases wait for no disk there.
+        let dir = tempfile::tempdir_in("/dev/shm")
+            .or_else(|_| tempfile::tempdir())
+            .unwrap();
         let now = Now {
             monotonic: Duration::from_secs(1),
             unix_ms: 1_790_000_000_000,
@@ -157,6 +167,8 @@ impl Net {
                 closed: vec![],
                 commits: 0,
                 crash_at: None,
+                points: Points::default(),
+                accepted: vec![],
                 restarts: 0,
                 wake: None,
             });
@@ -195,7 +207,13 @@ impl Net {
         peer.restarts += 1;
         let rng = ChaCha20Rng::seed_from_u64(1000 * (at as u64 + 1) + peer.restarts);
         let identity = Identity::from_seed(&peer.seed);
+        points::watch(&peer.path, &mut peer.points);
         let (engine, outputs) = Engine::open(&peer.path, &peer.key, identity, Box::new(rng), now).unwrap();
+        if let Some(disk) = points::unwatch(&mut peer.points) {
+            drop(engine);
+            disk.put_back(&peer.path);
+            return self.start(at);
+        }
         peer.engine = Some(engine);
         self.carry_out(at, outputs);
     }
@@ -349,15 +367,22 @@ impl Net {
         let Some(input) = peer.inbox.pop_front() else {
             return false;
         };
+        points::watch(&peer.path, &mut peer.points);
         let _ = engine.handle(input, now);
         let crash = peer.crash_at.filter(|(commit, _)| *commit == peer.commits);
         if crash.is_some_and(|(_, stored)| !stored) {
             peer.crash_at = None;
+            points::unwatch(&mut peer.points);
             self.crash(at);
             return true;
         }
         let outputs = engine.commit().unwrap();
         peer.commits += 1;
+        if let Some(disk) = points::unwatch(&mut peer.points) {
+            self.crash(at);
+            disk.put_back(&self.peers[at].path);
+            return true;
+        }
         if crash.is_some() {
             peer.crash_at = None;
             self.crash(at);
@@ -431,7 +456,7 @@ impl Net {
         let peer = &self.peers[at];
         let secrets = self.sender_data.entry(app.group);
         secrets
-            .or_insert_with(|| SenderData::of(peer, &app.group))
+            .or_insert_with(|| SenderData::of(&peer.database(), &app.group))
             .generation(&app.mls)
     }
 

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    BUILD, VERSION,
+    BUILD, Running, VERSION,
     server::{Counted, Desk},
     wire,
 };
@@ -146,10 +146,12 @@ impl Clerk {
             closed,
         };
         let (owner, runtime) = (self.desk.owner.clone(), self.desk.runtime.clone());
-        let request = self
-            .desk
-            .runtime
-            .spawn_blocking(move || runtime.block_on(owner.run(request, &mut sink_here)));
+        let request = self.desk.runtime.spawn_blocking(move || {
+            let _running = Running::begin();
+            // Gone before it is said to have ended.
+            let (owner, runtime) = (owner, runtime);
+            runtime.block_on(owner.run(request, &mut sink_here))
+        });
         // Counted until the request has ended, not only until its client is gone.
         let (outcome_in, outcome) = oneshot::channel();
         tokio::task::spawn_local(async move {

@@ -103,6 +103,7 @@ impl SocketPlace {
             }
             Ok(_) => return Err(SocketError::Foreign(path)),
         }
+        crate::failpoint::hit("socket.bind");
         let listener = std::os::unix::net::UnixListener::bind(&path).map_err(unusable)?;
         let bound = Bound {
             listener: Some(listener),

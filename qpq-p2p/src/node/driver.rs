@@ -11,7 +11,6 @@ mod report;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
@@ -29,7 +28,7 @@ use tracing::{debug, warn};
 
 use super::{
     Clock,
-    engine_thread::{FromEngine, Replies},
+    engine_thread::{FromEngine, Replies, Worker},
     redial::Redial,
     strangers::StrangersPlace,
     ticker::{sleep_until, tick},
@@ -77,8 +76,7 @@ pub(crate) struct Parts {
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
     pub(crate) news: mpsc::Receiver<News>,
     pub(crate) questions: mpsc::Receiver<Question>,
-    pub(crate) thread: thread::JoinHandle<()>,
-    pub(crate) stop: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) worker: Worker,
 }
 
 /// The loop and its state.
@@ -168,6 +166,7 @@ impl Driver {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Send { session, frame } => {
+                crate::failpoint::tap(&frame);
                 if let Some(link) = self.links.find(session) {
                     link.send(frame);
                 }

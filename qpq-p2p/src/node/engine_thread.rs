@@ -87,6 +87,43 @@ pub(crate) struct EngineThread {
     pub(crate) stop: Arc<AtomicBool>,
 }
 
+/// The thread, as whoever ends it holds it. It is never left behind: a process that ended while the thread closes the
+/// database would take SQLite and its cryptography away under it, and die of that.
+pub(crate) struct Worker {
+    thread: Option<thread::JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        thread: thread::JoinHandle<()>,
+        stop: Arc<AtomicBool>,
+        inputs: mpsc::Sender<Input>,
+    ) -> Self {
+        Self {
+            thread: Some(thread),
+            stop,
+            inputs,
+        }
+    }
+
+    /// Has it end when its queue is empty.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        // Wakes a thread that waits; a full queue means that it does not.
+        let _ = self.inputs.try_send(Input::Tick);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop();
+        // It has panicked, or ends as soon as the disk lets it.
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
 impl EngineThread {
     /// Starts the thread; it ends by `stop` or when nobody can send inputs any more.
     pub(crate) fn start(self, engine: Engine) -> std::io::Result<thread::JoinHandle<()>> {

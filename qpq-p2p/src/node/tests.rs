@@ -6,7 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use qpq_core::{
     card::LanKey,
@@ -84,11 +84,10 @@ impl Player {
         let (engine, inputs) = mpsc::channel(QUEUE);
         let (outputs, outputs_out) = mpsc::unbounded_channel();
         let side = EngineSide {
+            worker: Worker::new(thread::spawn(|| {}), Arc::default(), engine.clone()),
             engine,
             outputs: outputs_out,
             replies: Replies::default(),
-            thread: thread::spawn(|| {}),
-            stop: Arc::default(),
         };
         let (questions, asked) = mpsc::channel(ARRIVALS);
         let (driver, nameplates, events) = assemble(own_side, side, asked);

@@ -21,7 +21,10 @@ use super::{
     files::{self, make_folder, sync},
     lock::ProfileLock,
 };
-use crate::failure::{Failure, FailureCode, hint_for, with_causes};
+use crate::{
+    failpoint::hit,
+    failure::{Failure, FailureCode, hint_for, with_causes},
+};
 
 /// Why no profile was made. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -51,16 +54,19 @@ pub fn create(folder: &Path, own_name: &str) -> Result<PeerId, CreateError> {
     }
     let parent = folder.parent().unwrap_or(Path::new("/"));
     let existing = parent.ancestors().find(|folder| folder.exists());
+    hit("profile.folders");
     make_folder(parent, true).map_err(at(parent))?;
     sweep(folder, parent);
     let mut draft = Draft::new(folder, parent)?;
     let peer = fill(&draft.folder, own_name)?;
+    hit("profile.rename");
     match fs::rename(&draft.folder, folder) {
         Ok(()) => draft.kept = true,
         // Somebody else was quicker: a folder with something in it is never replaced.
         Err(_) if is_taken(folder)? => return Err(CreateError::Exists(folder.to_owned())),
         Err(error) => return Err(CreateError::Unwritable(folder.to_owned(), error)),
     }
+    hit("profile.named");
     sync(parent).map_err(at(parent))?;
     // The folders made above it are names in their parents too; those of others may refuse to be opened.
     for above in parent
@@ -70,6 +76,7 @@ pub fn create(folder: &Path, own_name: &str) -> Result<PeerId, CreateError> {
     {
         let _ = sync(above);
     }
+    hit("profile.whole");
     Ok(peer)
 }
 
@@ -90,7 +97,9 @@ impl Draft {
             draft_prefix(folder),
             u64::from_ne_bytes(random)
         ));
+        hit("profile.draft");
         make_folder(&path, false).map_err(at(&path))?;
+        hit("profile.lock");
         let lock = ProfileLock::take(&path.join(LOCK));
         let lock = lock.map_err(|error| unwritable(io::Error::other(error)))?;
         Ok(Self {
@@ -152,11 +161,13 @@ fn fill(folder: &Path, own_name: &str) -> Result<PeerId, CreateError> {
     let lan_key = Secret::random(&mut OsRng);
     // Nobody else can enter the folder while SQLite makes files with a mode of its own.
     store::create(&folder.join(DATABASE), &vault.database_key, own_name, &lan_key)?;
+    hit("profile.modes");
     for entry in fs::read_dir(folder).map_err(unwritable)? {
         let path = entry.map_err(unwritable)?.path();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(unwritable)?;
         sync(&path).map_err(at(&path))?;
     }
+    hit("profile.sync");
     sync(folder).map_err(at(folder))?;
     Ok(Identity::from_seed(&vault.identity_seed).peer_id())
 }

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::failpoint::hit;
+
 /// A folder in which one process at a time replaces files.
 #[derive(Debug)]
 pub(crate) struct Replacing {
@@ -31,13 +33,19 @@ impl Replacing {
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let draft = self.path.join(draft_name(name));
         remove(&draft)?;
-        let renamed = write(&draft, bytes).and_then(|()| fs::rename(&draft, self.path.join(name)));
+        let renamed = write(&draft, bytes).and_then(|()| {
+            hit("file.rename");
+            fs::rename(&draft, self.path.join(name))
+        });
         if renamed.is_err() {
             // Best effort; the next one begins with it.
             let _ = fs::remove_file(&draft);
         }
         renamed?;
-        self.folder.sync_all()
+        hit("file.folder_sync");
+        self.folder.sync_all()?;
+        hit("file.whole");
+        Ok(())
     }
 }
 
@@ -75,12 +83,15 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Makes a file that only this user reads, and brings it to the disk.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    hit("file.create");
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
+    hit("file.fill");
     file.write_all(bytes)?;
+    hit("file.sync");
     file.sync_all()
 }
 

@@ -6,21 +6,19 @@ use openmls_traits::{
     types::{AeadType, HashType},
 };
 use qpq_core::id::GroupId;
-
-use super::Peer;
+use rusqlite::Connection;
 
 /// What opens the sender data of one group's messages.
-pub(super) struct SenderData {
+pub(crate) struct SenderData {
     secret: Vec<u8>,
 }
 
 impl SenderData {
-    /// From the disk of a member.
-    pub(super) fn of(peer: &Peer, group: &GroupId) -> Self {
+    /// From the database of a member.
+    pub(crate) fn of(connection: &Connection, group: &GroupId) -> Self {
         let sql = "SELECT group_data FROM openmls_group_data WHERE data_type = 'message_secrets'
                    AND instr(CAST(group_id AS BLOB), ?1)";
         let json = |bytes: &[u8]| serde_json::to_vec(bytes).unwrap();
-        let connection = peer.database();
         let all = connection
             .prepare(sql)
             .unwrap()
@@ -40,7 +38,7 @@ impl SenderData {
     }
 
     /// The generation of an MLSMessage(PrivateMessage).
-    pub(super) fn generation(&self, mls: &[u8]) -> u32 {
+    pub(crate) fn generation(&self, mls: &[u8]) -> u32 {
         let mut rest = mls;
         assert_eq!(take(&mut rest, 4), [0, 1, 0, 2], "mls10, private_message");
         let begin = rest;

@@ -1,6 +1,6 @@
 //! The orderly end of a node, in about a second at most.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use qpq_core::{
     engine::{Input, Output},
@@ -47,11 +47,9 @@ impl Driver {
         if timeout(CLOSE, parts.endpoint.close()).await.is_err() {
             debug!("not every connection was closed in time");
         }
-        parts.stop.store(true, Ordering::Release);
-        // Wakes a thread that waits; a full queue means that it does not.
-        let _ = parts.engine.try_send(Input::Tick);
-        let thread = parts.thread;
-        if timeout(LAST_COMMIT, spawn_blocking(move || thread.join()))
+        let worker = parts.worker;
+        worker.stop();
+        if timeout(LAST_COMMIT, spawn_blocking(move || drop(worker)))
             .await
             .is_err()
         {
