@@ -7,6 +7,7 @@
 
 pub mod read;
 
+mod age;
 mod contacts;
 mod groups;
 mod joins;
