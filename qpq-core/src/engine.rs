@@ -368,7 +368,12 @@ impl Engine {
                 .chain(contacts)
                 .collect(),
             inviting: self.invite.as_ref().map(|invite| invite.code.nameplate()),
-            links: self.store.links(self.links_gone)?.iter().map(|link| link.keys().lan).collect(),
+            links: self
+                .store
+                .links(self.links_gone)?
+                .iter()
+                .map(|link| link.keys().lan)
+                .collect(),
             looking_for: self.joining.as_ref().map(|joining| joining.code.nameplate()),
             looking_for_links,
             joining: self.joining.is_some() || self.link_joining.is_some(),

@@ -159,9 +159,13 @@ impl Age {
     fn complaint(&self, now: Now) -> Option<&'static str> {
         let shown = now.unix_ms.saturating_sub(self.latest);
         if shown < -SHORT_MS {
-            Some("the clock of this machine shows less than it did before: if it is wrong, times in chats are")
+            Some(
+                "the clock of this machine shows less than it did before: if it is wrong, times in chats are",
+            )
         } else if shown > YEAR_MS {
-            Some("the clock of this machine has gone on by more than a year: if it is wrong, times in chats are")
+            Some(
+                "the clock of this machine has gone on by more than a year: if it is wrong, times in chats are",
+            )
         } else {
             None
         }

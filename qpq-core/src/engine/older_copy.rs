@@ -102,7 +102,11 @@ impl Engine {
 
     /// Gives up the groups for which enough was waited.
     pub(super) fn tick_older_copies(&mut self, now: Now) -> Result<(), HandleError> {
-        for catching in self.catching().filter(|one| one.until <= now.monotonic).collect::<Vec<_>>() {
+        for catching in self
+            .catching()
+            .filter(|one| one.until <= now.monotonic)
+            .collect::<Vec<_>>()
+        {
             self.end_catching(&catching)?;
         }
         Ok(())

@@ -41,7 +41,11 @@ pub(super) fn lived(connection: &Connection) -> Result<Option<Lived>, StoreError
     let mut statement = connection.prepare_cached(READ)?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    let of = |wanted: &str| rows.iter().find(|(key, _)| key == wanted).map(|(_, value)| *value);
+    let of = |wanted: &str| {
+        rows.iter()
+            .find(|(key, _)| key == wanted)
+            .map(|(_, value)| *value)
+    };
     let doubt = || {
         Some(Doubt {
             lived: of("doubt_lived")?,

@@ -3,8 +3,8 @@
 use rusqlite::params;
 
 use super::{Reader, StoreError, blob, from_sql};
-use crate::store::age;
 use crate::id::{LinkId, PeerId};
+use crate::store::age;
 
 /// Two clocks that differ by no more show the same.
 const SAME_MS: u64 = 60_000;
@@ -35,7 +35,9 @@ impl Reader {
                    WHERE (expires_at > ?1 OR used_by IS NOT NULL) AND NOT cancelled ORDER BY created_at DESC, link_id";
         // Kept in profile time, and shown by the clock that people see: the same, unless that was turned.
         let time = age::lived(&self.connection)?.and_then(|lived| lived.profile_time(unix_ms));
-        let time = time.filter(|time| time.abs_diff(unix_ms) > SAME_MS).unwrap_or(unix_ms);
+        let time = time
+            .filter(|time| time.abs_diff(unix_ms) > SAME_MS)
+            .unwrap_or(unix_ms);
         let turned = unix_ms.saturating_sub(time);
         let mut statement = self.connection.prepare_cached(sql)?;
         let links = statement.query_map(params![time], |row| {
