@@ -1,5 +1,10 @@
 //! Clocks that are wrong: nothing is over too early, nothing is lost for ever, and order does not heed them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests fail by panicking"
+)]
 
 #[path = "support/net.rs"]
 mod net;
@@ -64,8 +69,11 @@ fn a_link_outlives_a_clock_that_was_wrong_for_a_while_and_ends_when_its_time_is_
         let (good, late) = (link(&mut net, DAY), link(&mut net, DAY));
         jump(&mut net, 0, wrong, when);
         net.pass(Duration::from_secs(2 * 3_600));
-        assert_eq!(net.reader(0).links(net.now.unix_ms).unwrap().len(), 
-                   if when == When::AtStart && wrong > 0 { 0 } else { 2 }, "{case}");
+        assert_eq!(
+            net.reader(0).links(net.now.unix_ms).unwrap().len(),
+            if when == When::AtStart && wrong > 0 { 0 } else { 2 },
+            "{case}"
+        );
         jump(&mut net, 0, -wrong, when);
         assert_eq!(net.reader(0).links(net.now.unix_ms).unwrap().len(), 2, "{case}");
         net.join_by_link(1, &good).unwrap();

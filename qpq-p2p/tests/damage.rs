@@ -7,6 +7,17 @@ mod owners;
 #[path = "support/people.rs"]
 mod people;
 
+#[path = "damage/canaries.rs"]
+mod canaries;
+#[path = "damage/clocks.rs"]
+mod clocks;
+#[path = "damage/disks.rs"]
+mod disks;
+#[path = "damage/older_copy.rs"]
+mod older_copy;
+#[path = "damage/processes.rs"]
+mod processes;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -17,7 +28,7 @@ use std::{
 };
 
 use owners::daemon;
-use people::{Person, anna_and_ben, meet, text};
+use people::{anna_and_ben, meet, text};
 use tempfile::TempDir;
 
 const VAULT: &str = "qpq-state.bin";
@@ -37,7 +48,9 @@ fn specimen() -> &'static Specimen {
     SPECIMEN.get_or_init(|| {
         let (anna, ben) = anna_and_ben();
         meet(&anna, &ben);
-        let lines = (0..400).map(|n| format!("message {n} {}\n", "x".repeat(200))).collect::<String>();
+        let lines = (0..400)
+            .map(|n| format!("message {n} {}\n", "x".repeat(200)))
+            .collect::<String>();
         let file = anna.home.path().join("lines");
         fs::write(&file, lines).unwrap();
         let mut send = anna.command(&["send", "ben", "--lines", "--timeout", "1ms"]);
@@ -64,7 +77,10 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let home = TempDir::new().unwrap();
-        copy(&specimen().home.path().join("default"), &home.path().join("default"));
+        copy(
+            &specimen().home.path().join("default"),
+            &home.path().join("default"),
+        );
         Self { home }
     }
 
@@ -110,8 +126,7 @@ impl Case {
         let entries = fs::read_dir(self.home.path().join("default")).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
         let kept = paths.filter(|path| !path.ends_with("qpq.db-shm") && !path.ends_with("lock"));
-        kept.map(|path| (path.clone(), fs::read(&path).unwrap_or_default()))
-            .collect()
+        kept.map(|path| (path.clone(), content(&path))).collect()
     }
 
     /// Every verb says in three lines what is wrong, ends with 3, and changes nothing.
@@ -136,9 +151,13 @@ impl Case {
             );
             told.push(stderr);
             for (path, bytes) in &before {
-                assert!(fs::read(path).unwrap_or_default() == *bytes, "{what}: {verb:?} changed {path:?}");
+                assert!(content(path) == *bytes, "{what}: {verb:?} changed {path:?}");
             }
-            assert_eq!(self.files().len(), before.len(), "{what}: {verb:?} made or removed a file");
+            assert_eq!(
+                self.files().len(),
+                before.len(),
+                "{what}: {verb:?} made or removed a file"
+            );
         }
         told
     }
@@ -147,6 +166,14 @@ impl Case {
 fn copy(from: &Path, to: &Path) {
     let done = Command::new("cp").arg("-a").args([from, to]).status();
     assert!(done.unwrap().success());
+}
+
+/// What a file holds, or where a link leads: that may be a device without end.
+fn content(path: &Path) -> Vec<u8> {
+    match fs::read_link(path) {
+        Ok(leads_to) => leads_to.into_os_string().into_encoded_bytes(),
+        Err(_) => fs::read(path).unwrap_or_default(),
+    }
 }
 
 fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
@@ -187,7 +214,9 @@ fn a_damaged_vault_is_named_and_never_written_over() {
 fn a_database_that_is_damaged_where_it_is_opened_is_named_and_never_made_anew() {
     let case = Case::without_log();
     let good = case.bytes(DATABASE);
-    for at in [0, 1, 15, 16, 17, 18, 20, 24, 28, 40, 60, 96, 100, 512, 2_048, 4_000, 4_090, 4_095] {
+    for at in [
+        0, 1, 15, 16, 17, 18, 20, 24, 28, 40, 60, 96, 100, 512, 2_048, 4_000, 4_090, 4_095,
+    ] {
         case.put(DATABASE, &flipped(&good, at));
         case.refused(&format!("byte {at} of the database"));
     }
@@ -213,7 +242,12 @@ fn damage_that_is_met_later_is_told_by_whoever_meets_it() {
     for page in (1..pages).step_by(pages / 24).chain([pages - 1]) {
         case.put(DATABASE, &flipped(&good, page * PAGE + 1_000));
         let before = case.files();
-        for verb in [&["log", "-n", "0"][..], &["whoami"], &["contact", "list"], &["status"]] {
+        for verb in [
+            &["log", "-n", "0"][..],
+            &["whoami"],
+            &["contact", "list"],
+            &["status"],
+        ] {
             let ended = case.run(verb);
             let stderr = String::from_utf8(ended.stderr).unwrap();
             match ended.status.code() {
@@ -232,14 +266,18 @@ fn damage_that_is_met_later_is_told_by_whoever_meets_it() {
         let stderr = String::from_utf8(ended.stderr).unwrap();
         let exit = ended.status.code().unwrap();
         assert!([1, 3, 7].contains(&exit), "page {page}: {exit}: {stderr}");
-        assert!(!stderr.contains("panic") && !stderr.contains("fault of qpq"), "page {page}: {stderr}");
+        assert!(
+            !stderr.contains("panic") && !stderr.contains("fault of qpq"),
+            "page {page}: {stderr}"
+        );
         if exit != 7 {
             assert!(stderr.contains("damaged"), "page {page}: {stderr}");
         }
         let after = case.bytes(DATABASE);
-        assert_eq!(
-            after[page * PAGE..(page + 1) * PAGE] == flipped(&good, page * PAGE + 1_000)[page * PAGE..(page + 1) * PAGE],
-            true,
+        let place = page * PAGE..(page + 1) * PAGE;
+        let damaged = flipped(&good, page * PAGE + 1_000);
+        assert!(
+            after[place.clone()] == damaged[place],
             "page {page} was written over, exit {exit}"
         );
         let _ = fs::remove_file(case.path(WAL));
@@ -256,8 +294,13 @@ fn a_log_of_another_database_or_one_that_was_changed_with_its_sums_is_no_log_of_
     let case = Case::new();
     let good = case.bytes(DATABASE);
     // Of ben's profile: whole, its sums are right, and its pages are under another key.
-    let other = Case { home: TempDir::new().unwrap() };
-    copy(&specimen().other.path().join("default"), &other.home.path().join("default"));
+    let other = Case {
+        home: TempDir::new().unwrap(),
+    };
+    copy(
+        &specimen().other.path().join("default"),
+        &other.home.path().join("default"),
+    );
     let owner = other.command(&["daemon", "--json"]);
     let mut owner = owner;
     let mut running = people::Running::spawn(&mut owner);
@@ -309,7 +352,11 @@ fn what_is_no_file_is_refused() {
 fn a_file_that_must_not_be_read_is_named() {
     let case = Case::without_log();
     for (name, mode) in [(VAULT, 0o644), (DATABASE, 0o640), (DATABASE, 0o604), ("", 0o755)] {
-        let path = if name.is_empty() { case.home.path().join("default") } else { case.path(name) };
+        let path = if name.is_empty() {
+            case.home.path().join("default")
+        } else {
+            case.path(name)
+        };
         let before = path.metadata().unwrap().permissions();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let told = case.refused(&format!("{name} {mode:o}"));
@@ -320,7 +367,7 @@ fn a_file_that_must_not_be_read_is_named() {
         return;
     }
     for name in [VAULT, DATABASE] {
-        fs::set_permissions(case.path(name), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(case.path(name), fs::Permissions::from_mode(0o000)).unwrap();
         let ended = case.run(&["log"]);
         assert_eq!(ended.status.code(), Some(3), "{name}: {ended:?}");
         fs::set_permissions(case.path(name), fs::Permissions::from_mode(0o600)).unwrap();
