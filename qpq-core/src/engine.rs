@@ -21,6 +21,7 @@ mod input;
 mod inviter;
 mod joiner;
 mod link;
+mod older_copy;
 mod output;
 mod repair;
 mod search;
@@ -51,6 +52,7 @@ use crate::{
 };
 use ack::Unacked;
 use expiry::Age;
+pub(crate) use expiry::{Doubt, Lived};
 use gaps::{Hole, Watches};
 use inviter::OpenInvite;
 use link::LinkJoining;
@@ -81,6 +83,8 @@ pub struct Engine {
     holes: BTreeMap<Source, Hole>,
     watches: Watches,
     age: Age,
+    /// Own links that expired by then, in profile time, nobody comes with any more.
+    links_gone: i64,
     outputs: Vec<Output>,
     in_batch: bool,
     poisoned: bool,
@@ -123,15 +127,16 @@ impl Engine {
             holes: BTreeMap::new(),
             watches: BTreeMap::new(),
             age: Age::new(now),
+            links_gone: i64::MIN,
             outputs: Vec::new(),
             in_batch: false,
             poisoned: false,
             purged: false,
         };
         engine.begin()?;
+        engine.resume_age(now)?;
         engine.expire_pending_joins(now)?;
         engine.expire_links(now)?;
-        engine.resume_age(now)?;
         engine.watch_all(now)?;
         engine.publish_directory()?;
         engine.plan_wake();
@@ -332,6 +337,7 @@ impl Engine {
         self.tick_join(now);
         self.tick_acks(now);
         self.tick_gaps(now)?;
+        self.tick_older_copies(now)?;
         self.tick_age(now)?;
         self.plan_wake();
         Ok(())
@@ -362,7 +368,12 @@ impl Engine {
                 .chain(contacts)
                 .collect(),
             inviting: self.invite.as_ref().map(|invite| invite.code.nameplate()),
-            links: self.store.links()?.iter().map(|link| link.keys().lan).collect(),
+            links: self
+                .store
+                .links(self.links_gone)?
+                .iter()
+                .map(|link| link.keys().lan)
+                .collect(),
             looking_for: self.joining.as_ref().map(|joining| joining.code.nameplate()),
             looking_for_links,
             joining: self.joining.is_some() || self.link_joining.is_some(),
@@ -405,7 +416,8 @@ impl Engine {
             .chain(join)
             .chain(acks)
             .chain(holes)
-            .chain(watches);
+            .chain(watches)
+            .chain(self.catching().map(|copy| copy.until));
         let at = all.fold(self.age.next_look, Duration::min);
         self.outputs.push(Output::WakeAt(at));
     }

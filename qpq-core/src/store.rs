@@ -7,6 +7,7 @@
 
 pub mod read;
 
+mod age;
 mod contacts;
 mod groups;
 mod joins;
@@ -19,7 +20,9 @@ mod replace;
 
 use std::{cell::RefCell, path::Path};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior, config::DbConfig,
+};
 
 use crate::{
     failpoint::{self, At},
@@ -47,6 +50,8 @@ const SCHEMA_VERSION: i64 = 2;
 const BUSY_MS: u64 = 5_000;
 /// Statements that stay prepared: more than there are. To parse one costs more than to run it.
 const PREPARED: usize = 256;
+/// The least that a database has: one page of SQLCipher's.
+const PAGE: u64 = 4_096;
 
 /// Why the database cannot be used. A damaged or foreign file is named and never touched.
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +74,30 @@ pub enum StoreError {
     Older(i64),
     /// SQLite failed: disk full, permissions, IO.
     #[error("the database failed")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(#[source] rusqlite::Error),
     /// The tables of openmls could not be made.
     #[error("the MLS tables could not be made")]
     Migration(#[from] refinery_core::Error),
     /// A row has a value that this build never writes.
     #[error("the database holds an impossible value: {0}")]
     Corrupt(&'static str),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match error.sqlite_error_code() {
+            Some(NotADatabase | DatabaseCorrupt) => Self::Unreadable,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether the file is not, or not any more, what it should be.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Unreadable | Self::Missing | Self::Corrupt(_))
+    }
 }
 
 /// The engine's connection.
@@ -136,13 +158,23 @@ impl Store {
     /// [`StoreError`]; the file is unchanged.
     pub(crate) fn open(path: &Path, key: &Secret<32>) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let was_killed = has_log(path);
         let connection = match open_checked(path, key, flags) {
             Err(StoreError::Older(_)) => {
-                migrate(&mut connect(path, key, flags)?, &SCHEMA)?;
+                let mut older = connect(path, key, flags)?;
+                if was_killed {
+                    check(&older)?;
+                }
+                migrate(&mut older, &SCHEMA)?;
+                drop(older);
                 open_checked(path, key, flags)?
             }
             opened => opened?,
         };
+        if was_killed {
+            check(&connection)?;
+        }
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         Ok(Self {
             connection,
             crypto: mls::Crypto::default(),
@@ -243,19 +275,61 @@ impl Store {
 
 fn open_checked(path: &Path, key: &Secret<32>, flags: OpenFlags) -> Result<Connection, StoreError> {
     match path.metadata() {
-        // SQLite would take an empty file for a new database, and fill it.
-        Ok(file) if file.len() == 0 => return Err(StoreError::Unreadable),
+        // SQLite would take what is too short for a new database, and fill it.
+        Ok(file) if file.len() < PAGE => return Err(StoreError::Unreadable),
         Ok(_) => {}
         Err(_) => return Err(StoreError::Missing),
     }
     let connection = connect(path, key, flags)?;
-    match version(&connection)? {
-        SCHEMA_VERSION => {}
-        newer if newer > SCHEMA_VERSION => return Err(StoreError::Newer(newer)),
-        older @ 1.. => return Err(StoreError::Older(older)),
-        _ => return Err(StoreError::Unreadable),
-    }
+    check_version(&connection)?;
     Ok(connection)
+}
+
+/// Opens a database as a file that nobody changes: nothing is written beside it either. For disks that are full or
+/// can only be read, where a log would lack.
+fn open_still(path: &Path, key: &Secret<32>) -> Result<Connection, StoreError> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match plain(byte) {
+            true => uri.push(char::from(*byte)),
+            false => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    unlock(&connection, key)?;
+    check_version(&connection)?;
+    Ok(connection)
+}
+
+fn check_version(connection: &Connection) -> Result<(), StoreError> {
+    match version(connection)? {
+        SCHEMA_VERSION => Ok(()),
+        newer if newer > SCHEMA_VERSION => Err(StoreError::Newer(newer)),
+        older @ 1.. => Err(StoreError::Older(older)),
+        _ => Err(StoreError::Unreadable),
+    }
+}
+
+/// Whether a log was left beside the database, as by a process that was killed.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Path::new(&log).metadata().is_ok_and(|log| log.len() > 0)
+}
+
+/// A log is taken into the database as it is, without a look: one of another database would destroy this one. So all
+/// that is there with it is read before.
+fn check(connection: &Connection) -> Result<(), StoreError> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(StoreError::Unreadable)
+    }
 }
 
 fn version(connection: &Connection) -> Result<i64, StoreError> {
@@ -286,24 +360,27 @@ fn connect(path: &Path, key: &Secret<32>, flags: OpenFlags) -> Result<Connection
     failpoint::watch(&connection);
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
-    let hex = zeroize::Zeroizing::new(data_encoding::HEXUPPER.encode(key.expose()));
-    let pragma = zeroize::Zeroizing::new(format!("PRAGMA key = \"x'{}'\"", hex.as_str()));
-    connection.execute_batch(&pragma)?;
-    // The first read tells whether key and file belong together.
-    connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
-            row.get::<_, i64>(0)
-        })
-        .map_err(|error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                StoreError::Unreadable
-            }
-            _ => StoreError::Sqlite(error),
-        })?;
+    // Whoever refuses a database, or only reads it, leaves it and its log as they are.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log(path))?;
+    unlock(&connection, key)?;
     connection.execute_batch(
         "PRAGMA cache_size = -8000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON",
     )?;
     Ok(connection)
+}
+
+/// Gives the key, and sees whether it is the right one.
+fn unlock(connection: &Connection, key: &Secret<32>) -> Result<(), StoreError> {
+    let hex = zeroize::Zeroizing::new(data_encoding::HEXUPPER.encode(key.expose()));
+    let pragma = zeroize::Zeroizing::new(format!("PRAGMA key = \"x'{}'\"", hex.as_str()));
+    connection.execute_batch(&pragma)?;
+    // SQLCipher would print what it finds; that is told once, by whoever opens. It begins to with the first key.
+    connection.execute_batch("PRAGMA cipher_log_level = NONE")?;
+    // The first read tells whether key and file belong together.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+        row.get::<_, i64>(0)
+    })?;
+    Ok(())
 }
 
 /// A row's blob as an id or key of `N` bytes.

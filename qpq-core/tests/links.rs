@@ -149,11 +149,11 @@ fn an_expired_and_a_cancelled_link_are_told_as_such_for_a_day() {
     assert_eq!(links(&net, 0).len(), 1);
     net.join_by_link(1, &cancelled).unwrap();
     assert_eq!(failure(&net, 1), Some(JoinFailure::LinkCancelled));
-    net.now.unix_ms += DAY_MS;
+    net.pass(Duration::from_secs(86_400));
     assert_eq!(links(&net, 0), []);
     net.join_by_link(1, &expired).unwrap();
     assert_eq!(failure(&net, 1), Some(JoinFailure::LinkExpired));
-    net.now.unix_ms += DAY_MS;
+    net.pass(Duration::from_secs(86_400));
     net.input(0, Input::Tick);
     net.run();
     assert_eq!(net.peers[0].directory.as_ref().unwrap().links.len(), 0);
@@ -422,9 +422,7 @@ fn a_request_that_nobody_answers_is_forgotten_after_thirty_days() {
     let link = net.invite_by_link(0);
     net.join_by_link(1, &link).unwrap();
     net.crash(0);
-    net.now.unix_ms += 30 * DAY_MS;
-    net.input(1, Input::Tick);
-    net.run();
+    net.pass(Duration::from_secs(30 * 86_400));
     assert_eq!(pending(&net, 1, 0), None);
     assert!(net.peers[1].directory.as_ref().unwrap().known.is_empty());
 }

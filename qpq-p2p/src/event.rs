@@ -205,7 +205,7 @@ pub enum Event {
         /// How many.
         count: u64,
     },
-    /// A contact proved that this profile is an older copy of itself: nothing more is sent in this chat.
+    /// A contact proved that this profile is an older copy of itself: the chat is set up again before anything is sent.
     RolledBack {
         /// Name of the chat.
         chat: String,

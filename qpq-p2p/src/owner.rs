@@ -184,6 +184,9 @@ fn is_one_up(found: &[Interface], used: &Interfaces) -> bool {
     }
 }
 
+/// What is damaged is never made anew: somebody may save it yet.
+pub(crate) const DAMAGED_HINT: &str = "put the folder of the profile back from a copy; nothing was changed";
+
 fn unusable_engine(error: EngineError) -> Failure {
     Failure::new(
         FailureCode::ProfileUnreadable,
@@ -202,6 +205,8 @@ impl From<StoreError> for Failure {
                 FailureCode::ProfileInUse,
                 "end the older qpq that runs here, then try again; nothing was changed",
             )
+        } else if error.is_damage() {
+            (FailureCode::ProfileUnreadable, DAMAGED_HINT)
         } else {
             (
                 FailureCode::ProfileUnreadable,

@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     event,
     failure::{Failure, FailureCode},
-    owner::Owner,
+    owner::{DAMAGED_HINT, Owner},
     request::{Read, Request, Resumed},
     sink::Sink,
 };
@@ -275,6 +275,12 @@ impl From<engine::Failure> for Failure {
                 "the disk did not take it",
                 "make room on the disk, then try again",
             ),
+            engine::Failure::Damaged => Self::new(
+                FailureCode::ProfileUnreadable,
+                "nothing was stored",
+                why,
+                DAMAGED_HINT,
+            ),
             engine::Failure::TooManyLinks => Self::usage(
                 "no link was made",
                 why,
@@ -326,6 +332,7 @@ mod tests {
             (engine::Failure::AmbiguousChat(vec!["a".into()]), 6),
             (engine::Failure::TextLength, 2),
             (engine::Failure::NotStored, 1),
+            (engine::Failure::Damaged, 3),
             (engine::Failure::InviteOpen, 2),
         ] {
             assert_eq!(Failure::from(failure).code.exit(), exit);

@@ -9,6 +9,8 @@ mod people;
 mod codes;
 #[path = "hostile/enemy.rs"]
 mod enemy;
+#[path = "hostile/flood.rs"]
+mod flood;
 #[path = "hostile/middle.rs"]
 mod middle;
 #[path = "hostile/records.rs"]

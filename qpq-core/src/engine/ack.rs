@@ -134,7 +134,7 @@ impl Engine {
         peer: &PeerId,
         ranges: &Ranges,
     ) -> Result<bool, HandleError> {
-        if self.session(session)?.rolled_back {
+        if self.is_older_copy(session)? {
             return Ok(false);
         }
         if ranges.last() >= self.store.first_unsent(group)? {
@@ -161,18 +161,6 @@ impl Engine {
         for (id, state) in changed {
             self.event(Event::Progress { id, state });
         }
-    }
-
-    /// A member knows messages of ours that this database never sent: it is an older copy of itself, or the member
-    /// invents them. That is told once on a link, and the member gets nothing more on it.
-    pub(super) fn rolled_back(&mut self, session: SessionId, group: &GroupRow) -> Result<(), HandleError> {
-        let link = self.session(session)?;
-        link.flows.remove(&group.id);
-        if !std::mem::replace(&mut link.rolled_back, true) {
-            tracing::error!(group = ?group.id, "a member knows messages of ours that this database never sent");
-            self.event(Event::RolledBack { chat: group.chat });
-        }
-        Ok(())
     }
 }
 

@@ -182,4 +182,7 @@ pub enum Failure {
     /// The transaction could not be written.
     #[error("not stored")]
     NotStored,
+    /// The database is damaged: there is nothing to be had of it.
+    #[error("the database is damaged")]
+    Damaged,
 }

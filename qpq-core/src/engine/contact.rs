@@ -368,7 +368,7 @@ impl Engine {
             return Ok(());
         }
         let name = name::validate(name).unwrap_or_else(|_| peer.short());
-        let expires = now.unix_ms.saturating_add(ANSWER_LIFETIME_MS);
+        let expires = self.age.profile_time(now).saturating_add(ANSWER_LIFETIME_MS);
         self.store.keep_inviter(&peer, &name, expires)?;
         self.publish_directory()?;
         let settles = Settles {

@@ -202,7 +202,7 @@ impl Engine {
         if let Some(row) = row {
             self.event(Event::Message { row });
         }
-        Ok(())
+        self.note_caught(source, now)
     }
 
     /// Decrypts a message and stores what it says. `None`: there is nothing new to show.
@@ -305,7 +305,10 @@ impl Engine {
         let opened = opened.map(|(_, count)| *count).max().unwrap_or(0);
         if opened > self.store.sealed(&group.id)? {
             // Keys were used, for repairs, that this database would use again.
-            return self.rolled_back(session, &group);
+            return self.rolled_back_by(session, &group, head, now);
+        }
+        if have.last() >= self.store.first_unsent(&group)? {
+            return self.rolled_back_by(session, &group, head, now);
         }
         if !self.acknowledged(session, &group, &peer, &have)? {
             return Ok(());

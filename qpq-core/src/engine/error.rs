@@ -86,6 +86,11 @@ impl From<FindError> for HandleError {
 }
 
 impl HandleError {
+    /// Whether it is the database itself that is damaged.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_damage())
+    }
+
     /// Who is to blame.
     pub fn fault(&self) -> Fault {
         match self {
@@ -131,6 +136,13 @@ pub enum EngineError {
     /// A step before failed in a way that leaves memory and disk apart.
     #[error("an earlier step of this batch failed")]
     Poisoned,
+}
+
+impl EngineError {
+    /// Whether it is the database itself that is damaged.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_damage())
+    }
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl Engine {
     fn request_contact(&mut self, id: SessionId, now: Now) -> Result<(), HandleError> {
         let peer = self.session(id)?.peer;
         let (reference, package) = group::new_key_package(&self.store.provider(), &self.identity)?;
-        let expires = now.unix_ms.saturating_add(REQUEST_LIFETIME_MS);
+        let expires = self.age.profile_time(now).saturating_add(REQUEST_LIFETIME_MS);
         let request = Frame::ContactRequest(ContactRequest {
             identity: self.identity.peer_id(),
             name: self.store.own_name()?,
@@ -248,7 +248,7 @@ impl Engine {
     }
 
     pub(super) fn expire_pending_joins(&mut self, now: Now) -> Result<(), group::GroupError> {
-        for peer in self.store.expired_joins(now.unix_ms)? {
+        for peer in self.store.expired_joins(self.age.settled_time(now))? {
             self.end_pending_join(&peer)?;
             self.publish_directory()?;
         }

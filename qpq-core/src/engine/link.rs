@@ -45,38 +45,47 @@ const LATE_MS: i64 = 24 * 60 * 60 * 1000;
 
 impl Engine {
     pub(super) fn invite_by_link(&mut self, lifetime: Duration, now: Now) -> Result<Reply, HandleError> {
-        let links = self.store.links()?;
-        let open = |link: &&LinkRow| link.state(now.unix_ms) == LinkState::Open;
+        let links = self.store.links(self.links_gone)?;
+        let time = self.age.profile_time(now);
+        let open = |link: &&LinkRow| link.state(time) == LinkState::Open;
         if links.iter().filter(open).count() >= OPEN {
             return Err(Failure::TooManyLinks.into());
         }
         let link = Link::new(self.identity.peer_id(), &mut self.rng);
         let lifetime = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
-        let expires = now.unix_ms.saturating_add(lifetime);
-        self.store
-            .put_link(&link.id(), link.secret(), now.unix_ms, expires)?;
+        let expires = time.saturating_add(lifetime);
+        self.store.put_link(&link.id(), link.secret(), time, expires)?;
         self.expire_links(now)?;
         self.publish_directory()?;
+        // What people are told is by the clock that they see.
+        let expires = now.unix_ms.saturating_add(lifetime);
         Ok(Reply::Link { link, expires })
     }
 
     pub(super) fn cancel_link(&mut self, link: &LinkId, now: Now) -> Result<Reply, HandleError> {
-        let known = self.store.link(link)?.map(|link| link.state(now.unix_ms));
+        let time = self.age.profile_time(now);
+        let known = self.store.link(link, self.links_gone)?;
+        let known = known.map(|link| link.state(time));
         if !matches!(known, Some(LinkState::Open | LinkState::Used)) {
             return Err(Failure::UnknownLink.into());
         }
-        self.store.cancel_link(link, now.unix_ms)?;
+        self.store.cancel_link(link, time)?;
         self.publish_directory()?;
         Ok(Reply::Done)
     }
 
     /// Forgets links that expired so long ago that nobody comes with them any more.
     pub(super) fn expire_links(&mut self, now: Now) -> Result<(), StoreError> {
-        if self.store.forget_links(now.unix_ms.saturating_sub(LATE_MS))? > 0 {
+        let time = self.age.profile_time(now);
+        let gone = time.saturating_sub(LATE_MS);
+        let certain = self.age.settled_time(now).saturating_sub(LATE_MS);
+        let hidden = self.store.links(self.links_gone)?.len() > self.store.links(gone)?.len();
+        self.links_gone = gone;
+        if self.store.forget_links(certain)? > 0 || hidden {
             self.publish_directory()?;
         }
-        if let Some(next) = self.store.next_link_expiry()? {
-            let left = next.saturating_add(LATE_MS).saturating_sub(now.unix_ms);
+        if let Some(next) = self.store.next_link_expiry(gone)? {
+            let left = next.saturating_sub(gone);
             self.wake_in(Duration::from_millis(u64::try_from(left).unwrap_or(0)), now);
         }
         Ok(())
@@ -84,7 +93,7 @@ impl Engine {
 
     /// Whether strangers are expected.
     pub(super) fn is_inviting(&self) -> Result<bool, StoreError> {
-        Ok(self.invite.is_some() || !self.store.links()?.is_empty())
+        Ok(self.invite.is_some() || !self.store.links(self.links_gone)?.is_empty())
     }
 
     /// Step 1: somebody has a link of ours, or says so.
@@ -95,7 +104,7 @@ impl Engine {
             // One link per connection.
             return Err(HandleError::Rights);
         }
-        let known = self.store.link(&link)?;
+        let known = self.store.link(&link, self.links_gone)?;
         let accepted = role == Role::Contact && self.store.accepted_join(&peer)?.is_some();
         if accepted && known.as_ref().is_none_or(|link| link.used_by == Some(peer)) {
             // It was accepted and does not know yet.
@@ -133,7 +142,7 @@ impl Engine {
             joiner: peer,
             channel: session.channel,
         };
-        let Some(link) = self.store.link(&link)? else {
+        let Some(link) = self.store.link(&link, self.links_gone)? else {
             self.refuse(id, Refusal::Cancelled, now);
             return Ok(());
         };
@@ -198,7 +207,7 @@ impl Engine {
             link: &link.id,
         };
         self.store.put_request(&new, now.unix_ms)?;
-        self.store.use_link(&link.id, &peer, now.unix_ms)?;
+        self.store.use_link(&link.id, &peer, self.age.profile_time(now))?;
         self.drop_oldest_requests(now)?;
         let session = self.session(id)?;
         session.role = session.role.max(Role::Requester);
@@ -231,7 +240,7 @@ impl Engine {
             return Ok(());
         }
         self.accept(&peer, request, bytes, Trust::Link, now)?;
-        self.store.use_link(&link.id, &peer, now.unix_ms)?;
+        self.store.use_link(&link.id, &peer, self.age.profile_time(now))?;
         self.session(id)?.pairing = Pairing::Idle;
         self.greet(id, peer, now)
     }
@@ -259,7 +268,7 @@ impl Engine {
         let Some(proof) = request.proof else {
             return Ok(None);
         };
-        let links = self.store.links()?.into_iter();
+        let links = self.store.links(self.links_gone)?.into_iter();
         let mut candidates = links.filter(|link| only.is_none_or(|only| only == link.id));
         Ok(candidates.find(|link| {
             let keys = link.keys();
@@ -278,7 +287,7 @@ impl Engine {
     ) -> Result<bool, HandleError> {
         let waits = self.store.request(peer)?.is_some_and(|request| !request.refused);
         let own = link.used_by == Some(*peer) && waits;
-        let refusal = match link.state(now.unix_ms) {
+        let refusal = match link.state(self.age.profile_time(now)) {
             LinkState::Open => return Ok(false),
             LinkState::Used if own => return Ok(false),
             LinkState::Used => Refusal::Used,

@@ -216,8 +216,14 @@ pub enum Event {
         /// How many.
         count: u64,
     },
-    /// A contact proved that this database is an older copy of itself: nothing more is sent in this chat.
+    /// A contact proved that this database is an older copy of itself: nothing is sent in this chat until a new
+    /// group was made for it.
     RolledBack {
+        /// Row of the chat.
+        chat: i64,
+    },
+    /// A new group took the place of the one before.
+    Renewed {
         /// Row of the chat.
         chat: i64,
     },

@@ -198,6 +198,7 @@ impl Engine {
         let chat = self.store.direct_chat(peer)?;
         if let Some(old) = self.store.group_of_chat(chat)? {
             self.drop_group(&old)?;
+            self.event(Event::Renewed { chat });
         }
         let mut row = self.group_row(chat, id);
         (row.epoch_id, row.epoch) = (epoch_id, epoch);

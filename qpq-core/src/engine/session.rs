@@ -35,8 +35,33 @@ pub(super) struct Session {
     pub(super) told: BTreeSet<GroupId>,
     /// How often the peer made us replace a group.
     pub(super) replaced: u8,
-    /// The peer says to know messages of ours that our database never sent.
-    pub(super) rolled_back: bool,
+    /// The peer knows messages of ours that our database never sent.
+    pub(super) older_copy: OlderCopy,
+}
+
+/// What became of a peer's word that our database is an older copy of itself.
+#[derive(Debug, Default)]
+pub(super) enum OlderCopy {
+    /// It gave none.
+    #[default]
+    No,
+    /// Nothing is encrypted in that group any more; what the peer had sent is asked for before the group is given up.
+    Catching(Catching),
+    /// The group was given up, and another takes its place.
+    GivenUp,
+    /// It says so of that one as well, which cannot be: it gets nothing more on this link.
+    Again,
+}
+
+/// A group whose keys were used by a newer self of this database.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Catching {
+    /// The peer's stream in the group.
+    pub(super) source: Source,
+    /// The last number that the peer said to have there.
+    pub(super) last: u64,
+    /// By the monotonic clock: then the group is given up, whatever is missing.
+    pub(super) until: Duration,
 }
 
 /// Where a pairing stands on a connection.
@@ -99,7 +124,7 @@ impl Session {
             flows: BTreeMap::new(),
             told: BTreeSet::new(),
             replaced: 0,
-            rolled_back: false,
+            older_copy: OlderCopy::No,
         }
     }
 }

@@ -123,9 +123,9 @@ impl Store {
     }
 
     /// Peers whose answer is not waited for any longer.
-    pub(crate) fn expired_joins(&self, unix_ms: i64) -> Result<Vec<PeerId>, StoreError> {
+    pub(crate) fn expired_joins(&self, time: i64) -> Result<Vec<PeerId>, StoreError> {
         let sql = "SELECT peer FROM pending_join WHERE expires_at <= ?1";
-        self.all(sql, [unix_ms], |row| blob(row, 0).map(PeerId))
+        self.all(sql, [time], |row| blob(row, 0).map(PeerId))
     }
 
     /// Keeps the answer to a joiner until the joiner's first Head.

@@ -10,7 +10,7 @@ use crate::{
 /// Links that are kept, whatever became of them.
 const KEPT: i64 = 64;
 
-/// A link of our own.
+/// A link of our own. Its times are profile time (engine/expiry.rs).
 #[derive(Debug)]
 pub(crate) struct LinkRow {
     pub(crate) id: LinkId,
@@ -54,7 +54,9 @@ pub(crate) struct NewRequest<'a> {
     pub(crate) link: &'a LinkId,
 }
 
-const LINK: &str = "SELECT link_id, secret, expires_at, used_by, cancelled FROM link";
+/// Those that expired after ?1, or whose request waits for the user's word.
+const LINK: &str = "SELECT link_id, secret, expires_at, used_by, cancelled FROM link
+    WHERE (expires_at > ?1 OR EXISTS(SELECT 1 FROM request WHERE request.link = link_id AND NOT refused))";
 
 impl LinkRow {
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
@@ -71,12 +73,12 @@ impl LinkRow {
         LinkKeys::derive(&self.secret)
     }
 
-    pub(crate) fn state(&self, unix_ms: i64) -> LinkState {
+    pub(crate) fn state(&self, time: i64) -> LinkState {
         if self.used_by.is_some() {
             LinkState::Used
         } else if self.cancelled {
             LinkState::Cancelled
-        } else if self.expires_at <= unix_ms {
+        } else if self.expires_at <= time {
             LinkState::Expired
         } else {
             LinkState::Open
@@ -101,21 +103,21 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) fn link(&self, id: &LinkId) -> Result<Option<LinkRow>, StoreError> {
-        let sql = format!("{LINK} WHERE link_id = ?1");
-        self.one(&sql, [id.0], LinkRow::read)
+    pub(crate) fn link(&self, id: &LinkId, gone: i64) -> Result<Option<LinkRow>, StoreError> {
+        let sql = format!("{LINK} AND link_id = ?2");
+        self.one(&sql, (gone, id.0), LinkRow::read)
     }
 
-    /// All links: those that nobody used or took back first, the newest of them first.
-    pub(crate) fn links(&self) -> Result<Vec<LinkRow>, StoreError> {
+    /// All links that did not expire by then: those that nobody used or took back first, the newest of them first.
+    pub(crate) fn links(&self, gone: i64) -> Result<Vec<LinkRow>, StoreError> {
         let sql = format!("{LINK} ORDER BY used_by IS NOT NULL OR cancelled, expires_at DESC, link_id");
-        self.all(&sql, [], LinkRow::read)
+        self.all(&sql, [gone], LinkRow::read)
     }
 
     /// From now on a late comer has a day to be told so.
-    pub(crate) fn use_link(&self, id: &LinkId, peer: &PeerId, unix_ms: i64) -> Result<(), StoreError> {
+    pub(crate) fn use_link(&self, id: &LinkId, peer: &PeerId, time: i64) -> Result<(), StoreError> {
         let sql = "UPDATE link SET used_by = ?2, expires_at = min(expires_at, ?3) WHERE link_id = ?1";
-        self.write("link.use", sql, (id.0, peer.0, unix_ms))?;
+        self.write("link.use", sql, (id.0, peer.0, time))?;
         Ok(())
     }
 
@@ -127,9 +129,9 @@ impl Store {
     }
 
     /// The same.
-    pub(crate) fn cancel_link(&self, id: &LinkId, unix_ms: i64) -> Result<(), StoreError> {
+    pub(crate) fn cancel_link(&self, id: &LinkId, time: i64) -> Result<(), StoreError> {
         let sql = "UPDATE link SET cancelled = 1, expires_at = min(expires_at, ?2) WHERE link_id = ?1";
-        self.write("link.cancel", sql, (id.0, unix_ms))?;
+        self.write("link.cancel", sql, (id.0, time))?;
         Ok(())
     }
 
@@ -153,12 +155,13 @@ impl Store {
         )
     }
 
-    /// When the next link expires.
-    pub(crate) fn next_link_expiry(&self) -> Result<Option<i64>, StoreError> {
+    /// When the next link expires after this.
+    pub(crate) fn next_link_expiry(&self, after: i64) -> Result<Option<i64>, StoreError> {
         let next = self.one(
             "SELECT min(expires_at) FROM link
-             WHERE NOT EXISTS(SELECT 1 FROM request WHERE request.link = link_id AND NOT refused)",
-            [],
+             WHERE expires_at > ?1
+               AND NOT EXISTS(SELECT 1 FROM request WHERE request.link = link_id AND NOT refused)",
+            [after],
             |row| row.get(0),
         )?;
         Ok(next.flatten())

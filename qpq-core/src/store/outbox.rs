@@ -272,27 +272,6 @@ impl Store {
             self.all(sql, [row], |row| read_state(row, 0, 1))?,
         ))
     }
-
-    /// The age of the profile in milliseconds, and the latest Unix time at which it was counted.
-    pub(crate) fn lived(&self) -> Result<Option<(i64, i64)>, StoreError> {
-        let sql = "SELECT (SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'lived'),
-                          (SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'looked')";
-        let both = self.one(sql, [], |row| {
-            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
-        })?;
-        Ok(both.and_then(|(lived, looked)| lived.zip(looked)))
-    }
-
-    pub(crate) fn put_lived(&self, lived: i64, looked: i64) -> Result<(), StoreError> {
-        for (key, value) in [("lived", lived), ("looked", looked)] {
-            self.write(
-                "meta.lived",
-                "INSERT OR REPLACE INTO meta VALUES(?1, CAST(CAST(?2 AS TEXT) AS BLOB))",
-                (key, value),
-            )?;
-        }
-        Ok(())
-    }
 }
 
 /// Row, id and number of an own message.

@@ -13,9 +13,9 @@ pub use super::messages::Notice;
 use super::{
     StoreError, blob,
     contacts::{open_questions, standing_from_sql, trust_from_sql},
-    from_sql,
+    from_sql, has_log,
     messages::{KIND_NOTICE, KIND_TEXT},
-    open_checked,
+    open_checked, open_still,
 };
 use crate::{
     contact::{Asking, Person},
@@ -169,7 +169,13 @@ impl Reader {
     /// # Errors
     /// [`StoreError`]; the file is unchanged.
     pub fn open(path: &Path, key: &Secret<32>) -> Result<Self, StoreError> {
-        let connection = open_checked(path, key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let connection = match open_checked(path, key, OpenFlags::SQLITE_OPEN_READ_WRITE) {
+            // Without a log nobody is at work there, and what is in the file is all there is.
+            Err(StoreError::Sqlite(error)) if cannot_write(&error) && !has_log(path) => {
+                open_still(path, key).map_err(|_| StoreError::Sqlite(error))?
+            }
+            opened => opened?,
+        };
         connection.pragma_update(None, "query_only", true)?;
         Ok(Self { connection })
     }
@@ -341,6 +347,13 @@ impl Reader {
     pub(super) fn execute_for_test(&self, sql: &str) -> rusqlite::Result<usize> {
         self.connection.execute(sql, [])
     }
+}
+
+/// Whether the log or the shared memory could not be made. The latter fails as IO does.
+fn cannot_write(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
+    let code = error.sqlite_error_code();
+    matches!(code, Some(CannotOpen | DiskFull | ReadOnly | SystemIoFailure))
 }
 
 impl Chat {

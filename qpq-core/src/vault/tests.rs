@@ -7,7 +7,10 @@
 )]
 
 use proptest::prelude::*;
-use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use rand_chacha::{
+    ChaCha20Rng,
+    rand_core::{RngCore, SeedableRng},
+};
 
 use super::*;
 
@@ -99,6 +102,70 @@ fn every_flip_of_a_bit_is_refused() {
             9..22 => assert_eq!(verdict, Err(OpenError::Parameters), "bit {bit}"),
             _ => assert_eq!(verdict, Err(OpenError::WrongOrDamaged), "bit {bit}"),
         }
+    }
+}
+
+/// Changes of one to eight bytes anywhere. `cargo test` prints the number of the first that was taken.
+#[test]
+fn ten_thousand_random_changes_are_refused() {
+    let (_, file) = plain();
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    for round in 0..10_000 {
+        let mut changed = file.clone();
+        for _ in 0..=rng.next_u32() % 8 {
+            let at = usize::try_from(rng.next_u32()).unwrap() % file.len();
+            changed[at] ^= u8::try_from(1 + rng.next_u32() % 255).unwrap();
+        }
+        // Changes that undo each other are none.
+        assert_eq!(
+            Vault::open(&changed, None).is_ok(),
+            changed == file,
+            "round {round}"
+        );
+    }
+}
+
+/// Every other value of every byte of a protected file's header: most are refused before anything is derived; what
+/// derives a key does so within the limits. A few of those are tried, and a few of the rest of the file.
+#[test]
+fn every_byte_of_a_protected_header_is_refused() {
+    let (vault, _) = plain();
+    let mut rng = ChaCha20Rng::seed_from_u64(6);
+    let file = vault.seal(Some(&passphrase("otters")), &mut rng).unwrap();
+    let mut derived = Vec::new();
+    for at in 0..HEADER_LEN {
+        for change in 1..=255 {
+            let mut changed = file.clone();
+            changed[at] ^= change;
+            match Header::parse(&changed) {
+                Err(error) => assert_eq!(Vault::open(&changed, Some(&passphrase("otters"))), Err(error)),
+                Ok(Header { kdf: Kdf::None, .. }) => assert!(Vault::open(&changed, None).is_err()),
+                Ok(Header {
+                    kdf:
+                        Kdf::Argon2id {
+                            memory_kib,
+                            passes,
+                            lanes,
+                        },
+                    ..
+                }) => {
+                    assert!(memory_kib <= 1_048_576 && passes <= 16 && lanes <= 16);
+                    if memory_kib <= 65_536 && passes <= 3 {
+                        derived.push(changed);
+                    }
+                }
+            }
+        }
+    }
+    let step = derived.len() / 3;
+    let behind_header = [HEADER_LEN, file.len() - 1].map(|at| {
+        let mut changed = file.clone();
+        changed[at] ^= 1;
+        changed
+    });
+    for changed in derived.iter().step_by(step).chain(&behind_header) {
+        let opened = Vault::open(changed, Some(&passphrase("otters")));
+        assert_eq!(opened, Err(OpenError::WrongOrDamaged));
     }
 }
 

@@ -527,6 +527,13 @@ impl Net {
         net
     }
 
+    /// The group of the one conversation that a peer has.
+    pub(crate) fn group(&self, at: usize) -> GroupId {
+        let sql = "SELECT group_id FROM grp";
+        let id = self.peers[at].database().query_row(sql, [], |row| row.get(0));
+        GroupId(id.unwrap())
+    }
+
     pub(crate) fn messages(&self, at: usize) -> Vec<Message> {
         self.reader(at).messages(&Query::default()).unwrap()
     }

@@ -135,11 +135,11 @@ pub(crate) fn heard(event: &Event) -> Option<String> {
     Some(self::message(message))
 }
 
-/// Nothing more can be sent in a chat: the profile was put back to an older copy.
+/// Nothing is sent in a chat for a moment: the profile was put back to an older copy.
 fn rolled_back(chat: &str) -> String {
     let chat = sanitize::name(chat);
     format!(
-        "  (this profile is an older copy of itself: {chat} has messages from you that it does not know; nothing more is sent there)"
+        "  (this profile is an older copy of itself: {chat} has messages from you that it does not know; the conversation is set up again before anything is sent there)"
     )
 }
 

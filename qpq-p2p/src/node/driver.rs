@@ -87,7 +87,7 @@ pub(crate) struct Driver {
     redial: BTreeMap<PeerId, Redial>,
     /// Of those who are known.
     last_tries: BTreeMap<PeerId, LastTry>,
-    /// Chats that an older copy of this profile went on with; proved anew on each link.
+    /// Chats that a newer self of this profile went on with, until they are set up again; proved anew on each link.
     rolled_back: BTreeSet<i64>,
     dials: Dials,
     wake: mpsc::UnboundedSender<Duration>,
@@ -202,6 +202,8 @@ impl Driver {
     fn note(&mut self, event: &Event) {
         if let Event::RolledBack { chat } = event {
             self.rolled_back.insert(*chat);
+        } else if let Event::Renewed { chat } = event {
+            self.rolled_back.remove(chat);
         } else if matches!(event, Event::Reopened | Event::Joined { .. }) {
             // What was made anew goes on; elsewhere the next word of the contact proves it again.
             self.rolled_back.clear();

@@ -136,18 +136,20 @@ impl EngineThread {
         let (mut engine, mut since, mut wait) = (Some(engine), Instant::now(), Duration::ZERO);
         while let Some(batch) = self.next_batch() {
             let commands: Vec<CommandId> = batch.iter().filter_map(command_id).collect();
-            let done = engine.as_mut().is_some_and(|engine| self.step(engine, batch));
-            if !done {
+            let done = engine
+                .as_mut()
+                .map_or(Err(Failure::NotStored), |engine| self.step(engine, batch));
+            if let Err(failure) = done {
                 // First the engine's connection to the database must be closed.
                 drop(engine.take());
                 commands
                     .into_iter()
-                    .for_each(|id| self.replies.answer(id, Err(Failure::NotStored)));
+                    .for_each(|id| self.replies.answer(id, Err(failure.clone())));
                 let _ = self.outputs.send(FromEngine::Lost);
                 if since.elapsed() >= SETTLED {
                     wait = Duration::ZERO;
                 }
-                engine = self.reopen(&mut wait);
+                engine = self.reopen(&mut wait, failure);
                 since = Instant::now();
             }
         }
@@ -172,14 +174,18 @@ impl EngineThread {
         Some(batch)
     }
 
-    /// One transaction; `false`: the engine must not be used any more.
-    fn step(&self, engine: &mut Engine, batch: Vec<Input>) -> bool {
+    /// One transaction. After an error, which is for whoever waits, the engine must not be used any more.
+    fn step(&self, engine: &mut Engine, batch: Vec<Input>) -> Result<(), Failure> {
+        let mut failure = Failure::NotStored;
         // A panic is our bug; it costs this batch, which the database rolls back, and not the process.
         let committed = catch_unwind(AssertUnwindSafe(|| {
             for input in batch {
                 // What follows from a refusal, a failed reply too, is among the outputs.
                 if let Err(error) = engine.handle(input, (self.clock)()) {
                     debug!(%error, "an input was refused");
+                    if error.is_damage() {
+                        failure = Failure::Damaged;
+                    }
                 }
             }
             engine.commit()
@@ -187,24 +193,28 @@ impl EngineThread {
         match committed {
             Ok(Ok(outputs)) => {
                 let _ = self.outputs.send(FromEngine::Outputs(outputs));
-                true
+                Ok(())
             }
             Ok(Err(error)) => {
                 error!(error = %with_causes(&error), "nothing could be stored");
-                false
+                Err(if error.is_damage() {
+                    Failure::Damaged
+                } else {
+                    failure
+                })
             }
             Err(_) => {
                 error!("the engine panicked");
-                false
+                Err(Failure::NotStored)
             }
         }
     }
 
-    /// Opens the engine again, however long it takes; meanwhile commands are answered "not stored". The first
+    /// Opens the engine again, however long it takes; meanwhile commands are answered with what happened. The first
     /// attempt is made after `wait`, which grows with each.
-    fn reopen(&mut self, wait: &mut Duration) -> Option<Engine> {
+    fn reopen(&mut self, wait: &mut Duration, mut failure: Failure) -> Option<Engine> {
         loop {
-            self.refuse_for(*wait);
+            self.refuse_for(*wait, &failure);
             *wait = wait.saturating_mul(2).clamp(REOPEN_FIRST, REOPEN_LONGEST);
             if self.stop.load(Ordering::Acquire) {
                 return None;
@@ -214,20 +224,25 @@ impl EngineThread {
                     let _ = self.outputs.send(FromEngine::Reopened(outputs));
                     return Some(engine);
                 }
-                Ok(Err(error)) => error!(error = %with_causes(&error), "the engine cannot be opened again"),
+                Ok(Err(error)) => {
+                    if error.is_damage() {
+                        failure = Failure::Damaged;
+                    }
+                    error!(error = %with_causes(&error), "the engine cannot be opened again");
+                }
                 Err(_) => error!("opening the engine panicked"),
             }
         }
     }
 
     /// Lets time pass without an engine. Nobody waits in silence meanwhile.
-    fn refuse_for(&mut self, wait: Duration) {
+    fn refuse_for(&mut self, wait: Duration, failure: &Failure) {
         let until = Instant::now() + wait;
         while Instant::now() < until && !self.stop.load(Ordering::Acquire) {
             while let Ok(input) = self.inputs.try_recv() {
                 command_id(&input)
                     .into_iter()
-                    .for_each(|id| self.replies.answer(id, Err(Failure::NotStored)));
+                    .for_each(|id| self.replies.answer(id, Err(failure.clone())));
             }
             thread::sleep(REFUSE_EVERY);
         }

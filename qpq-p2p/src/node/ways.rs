@@ -70,7 +70,7 @@ pub struct Way {
 pub struct Ways {
     /// Contacts, and those who were asked to be one.
     pub peers: BTreeMap<PeerId, Way>,
-    /// Chats for which a contact proved that this profile is an older copy of itself.
+    /// Chats for which a contact proved that this profile is an older copy of itself, and which are not set up again yet.
     pub rolled_back: BTreeSet<i64>,
 }
 

@@ -238,6 +238,7 @@ pub(super) fn barred(failure: engine::Failure, name: &str) -> Failure {
         | engine::Failure::AmbiguousChat(_)
         | engine::Failure::TextLength
         | engine::Failure::NotStored
+        | engine::Failure::Damaged
         | _) => other.into(),
     }
 }

@@ -232,7 +232,7 @@ impl Engine {
             secret,
             inviter: None,
         };
-        let expires = now.unix_ms.saturating_add(ANSWER_LIFETIME_MS);
+        let expires = self.age.profile_time(now).saturating_add(ANSWER_LIFETIME_MS);
         self.store.put_pending_link(&pending, &reference, expires)?;
         Ok(request)
     }

@@ -4,6 +4,10 @@ use rusqlite::params;
 
 use super::{Reader, StoreError, blob, from_sql};
 use crate::id::{LinkId, PeerId};
+use crate::store::age;
+
+/// Two clocks that differ by no more show the same.
+const SAME_MS: u64 = 60_000;
 
 /// A link that was neither taken back nor has expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +33,17 @@ impl Reader {
         let sql = "SELECT link_id, expires_at, used_by, coalesce(contact.name, request.name), link.refused
                    FROM link LEFT JOIN contact ON contact.peer = used_by LEFT JOIN request ON request.peer = used_by
                    WHERE (expires_at > ?1 OR used_by IS NOT NULL) AND NOT cancelled ORDER BY created_at DESC, link_id";
+        // Kept in profile time, and shown by the clock that people see: the same, unless that was turned.
+        let time = age::lived(&self.connection)?.and_then(|lived| lived.profile_time(unix_ms));
+        let time = time
+            .filter(|time| time.abs_diff(unix_ms) > SAME_MS)
+            .unwrap_or(unix_ms);
+        let turned = unix_ms.saturating_sub(time);
         let mut statement = self.connection.prepare_cached(sql)?;
-        let links = statement.query_map(params![unix_ms], |row| {
+        let links = statement.query_map(params![time], |row| {
             Ok(OpenLink {
                 id: LinkId(blob(row, 0)?),
-                expires_at: row.get(1)?,
+                expires_at: row.get::<_, i64>(1)?.saturating_add(turned),
                 used_by: row.get::<_, Option<[u8; 32]>>(2)?.map(PeerId),
                 used_by_name: row.get(3)?,
                 refused: from_sql(row.get(4)?),
