@@ -5,7 +5,8 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
-    reason = "a benchmark fails by panicking"
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock, and fails by panicking"
 )]
 
 #[path = "support/pair.rs"]
@@ -22,7 +23,8 @@ use std::{
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pair::{Pair, frames};
 use plain::Plain;
-use qpq_core::wire::Frame;
+use qpq_core::{engine::Input, passphrase::Passphrase, vault::Vault, wire::Frame};
+use rand_core::OsRng;
 
 const BATCHES: [usize; 3] = [1, 10, 100];
 
@@ -120,9 +122,8 @@ fn codec(c: &mut Criterion) {
     let folder = disk();
     let mut pair = Pair::new(folder.path());
     let sent = pair.send(1);
-    let app = match sent.into_iter().next() {
-        Some(qpq_core::engine::Input::Frame { bytes, .. }) => bytes,
-        _ => unreachable!("a frame"),
+    let Some(Input::Frame { bytes: app, .. }) = sent.into_iter().next() else {
+        unreachable!("a message is a frame");
     };
     let mut group = c.benchmark_group("frame");
     group.throughput(Throughput::Bytes(app.len() as u64));
@@ -134,5 +135,33 @@ fn codec(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, messages, plain_openmls, fdatasync, codec);
+/// What stands between a start and the first word: the two files of a profile with some history.
+fn cold_start(c: &mut Criterion) {
+    const HISTORY: usize = 10_000;
+    let mut group = c.benchmark_group("start");
+    let vault = Vault::generate(&mut OsRng);
+    let plain = vault.seal(None, &mut OsRng).unwrap();
+    group.bench_function("vault", |bencher| {
+        bencher.iter(|| Vault::open(black_box(&plain), None).unwrap())
+    });
+    let passphrase = Passphrase::from_bytes(b"correct horse 4 otters".to_vec().into()).unwrap();
+    let sealed = vault.seal(Some(&passphrase), &mut OsRng).unwrap();
+    group
+        .sample_size(10)
+        .bench_function("vault under a passphrase", |bencher| {
+            bencher.iter(|| Vault::open(black_box(&sealed), Some(&passphrase)).unwrap());
+        });
+    let folder = disk();
+    let mut pair = Pair::new(folder.path());
+    for _ in 0..HISTORY / 100 {
+        let messages = pair.send(100);
+        pair.ben.step(messages);
+    }
+    group.bench_function("engine with 10,000 messages", |bencher| {
+        bencher.iter(|| pair.ben.open_again())
+    });
+    group.finish();
+}
+
+criterion_group!(benches, messages, plain_openmls, fdatasync, codec, cold_start);
 criterion_main!(benches);

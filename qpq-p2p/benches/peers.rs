@@ -32,6 +32,8 @@ use report::{Bar, Quantiles, Report};
 
 /// Length of each text.
 const TEXT: usize = 256;
+/// Between two messages of somebody who types fast, or of a script that waits: everything has gone to sleep.
+const PAUSE: Duration = Duration::from_millis(5);
 /// Messages of one run, one at a time.
 const PACED: usize = 1_000;
 /// Messages of one run, as many at a time as are taken.
@@ -39,21 +41,13 @@ const FLOOD: usize = 40_000;
 /// Runs of each kind, so that their spread is seen.
 const RUNS: usize = 3;
 
-const HELP: &str = "bench - latency, rate, start, connect and memory of two peers on loopback
-
-  scripts/bench [--quick]
-
-Prints each figure beside its limit in the same run: bare iroh, plain openmls, the disk. Texts have 256 bytes.
-A run of its own: let nothing else run on the machine.
---quick: a tenth of the messages, one run of each, for a look.";
-
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["child", "bare"] => bare::serve(),
         ["child", "node", folder, name, port] => node::serve(Path::new(folder), name, port.parse().unwrap()),
-        [.., "--help"] | ["-h"] => println!("{HELP}"),
+        // What cargo adds to them is not ours.
         rest => measure(rest.contains(&"--quick")),
     }
 }
@@ -90,22 +84,37 @@ fn measure(quick: bool) {
     report.latency("plain openmls: decrypt", &open, &[]);
     let iroh = bare::round_trips(scale.paced);
     report.latency("bare iroh: round trip / 2", &iroh.one_way, &[]);
+    report.latency("  the same, 5 ms apart", &iroh.one_way_paced, &[]);
     report.latency("bare iroh: connect to first answer", &iroh.connect, &[]);
 
-    report.section("One message of 256 bytes, from `send` at one process to its text at the other");
-    let durable = Bar {
+    report.section(
+        "One message of 256 bytes, from `send` at one process to its text read at the other (half of two)",
+    );
+    let durable = || Bar {
         limit: 2 * sync.p50 + Duration::from_micros(150),
         what: "2 x fdatasync + 150 us",
     };
-    let unsynced = Bar {
-        limit: iroh.one_way.p50 + seal.p50 + open.p50,
+    let unsynced = |one_way: &Quantiles| Bar {
+        limit: one_way.p50 + seal.p50 + open.p50,
         what: "iroh round trip / 2 + openmls",
     };
-    for (what, folder, bar) in [
-        ("on disk at both ends", &disk, durable),
-        ("in memory: nothing waits for a disk", &memory, unsynced),
+    for (what, folder, pause, bar) in [
+        ("on disk at both ends", &disk, Duration::ZERO, durable()),
+        ("  the same, 5 ms apart", &disk, PAUSE, durable()),
+        (
+            "in memory: nothing waits for a disk",
+            &memory,
+            Duration::ZERO,
+            unsynced(&iroh.one_way),
+        ),
+        (
+            "  the same, 5 ms apart",
+            &memory,
+            PAUSE,
+            unsynced(&iroh.one_way_paced),
+        ),
     ] {
-        let runs = node::latency(&folder.0, scale);
+        let runs = node::latency(&folder.0, scale, pause);
         let middle = Quantiles::median(&runs);
         report.latency(what, &middle, &runs);
         report.against(middle.p50, &bar);

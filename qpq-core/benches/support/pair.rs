@@ -1,6 +1,10 @@
 //! Two engines that are contacts, with a link in memory: what one batch of each costs, without a network.
 
-use std::{collections::VecDeque, path::Path, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use qpq_core::{
     engine::{Command, CommandId, Engine, Event, Input, Output, Purpose, Reply, SessionId},
@@ -22,6 +26,9 @@ pub(crate) struct Peer {
     pub(crate) id: PeerId,
     now: Now,
     inbox: VecDeque<Input>,
+    database: PathBuf,
+    key: Secret<32>,
+    seed: Secret<32>,
 }
 
 impl Peer {
@@ -29,7 +36,7 @@ impl Peer {
         let (database, key) = (folder.join(format!("{name}.db")), Secret::random(&mut OsRng));
         store::create(&database, &key, name, &Secret::random(&mut OsRng)).unwrap();
         let identity = Identity::generate(&mut OsRng);
-        let id = identity.peer_id();
+        let (id, seed) = (identity.peer_id(), identity.seed());
         let now = Now {
             monotonic: Duration::from_secs(1),
             unix_ms: 1_790_000_000_000,
@@ -40,7 +47,17 @@ impl Peer {
             id,
             now,
             inbox: VecDeque::new(),
+            database,
+            key,
+            seed,
         }
+    }
+
+    /// What a start does, beside the engine that is there.
+    pub(crate) fn open_again(&self) -> Engine {
+        let identity = Identity::from_seed(&self.seed);
+        let opened = Engine::open(&self.database, &self.key, identity, Box::new(OsRng), self.now);
+        opened.unwrap().0
     }
 
     /// Handles a batch and commits it once.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Messages on their way to one member at a time.
-const WINDOW: usize = 256;
+const WINDOW: usize = 512;
 /// Bytes of frames on their way to one member at a time; one message may always go.
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// Streams of one member: each loss of its disk begins a new one.

@@ -77,7 +77,8 @@ impl Store {
             self.write(
                 "mls.secrets",
                 "INSERT INTO openmls_group_data(provider_version, group_id, data_type, group_data)
-                 VALUES(?1, ?2, 'message_secrets', ?3) ON CONFLICT DO UPDATE SET group_data = excluded.group_data",
+                 VALUES(?1, ?2, 'message_secrets', ?3) ON CONFLICT DO UPDATE
+                 SET group_data = excluded.group_data, provider_version = excluded.provider_version",
                 (CURRENT_VERSION, key, secrets.as_slice()),
             )?;
         }

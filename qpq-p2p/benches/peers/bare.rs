@@ -10,7 +10,7 @@ use qpq_core::{id::PeerId, identity::Identity};
 use qpq_p2p::endpoint::{self, Interfaces};
 use rand_core::OsRng;
 
-use super::{TEXT, process::Process, report::Quantiles};
+use super::{PAUSE, TEXT, process::Process, report::Quantiles};
 
 /// Connections that are made and closed.
 const CONNECTS: usize = 50;
@@ -18,6 +18,8 @@ const CONNECTS: usize = 50;
 /// What was measured.
 pub(crate) struct Bare {
     pub(crate) one_way: Quantiles,
+    /// After pauses: what sleeps must be woken.
+    pub(crate) one_way_paced: Quantiles,
     pub(crate) connect: Quantiles,
 }
 
@@ -68,19 +70,25 @@ pub(crate) async fn round_trips(count: usize) -> Bare {
     }
     let connection = endpoint::dial(&endpoint, peer, &[address]).await.unwrap();
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
-    let mut one_way = Vec::new();
-    for _ in 0..count {
-        // Paced like the messages: what sleeps must be woken.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        let start = Instant::now();
-        send.write_all(&frame).await.unwrap();
-        recv.read_exact(&mut [0; TEXT]).await.unwrap();
-        one_way.push(start.elapsed() / 2);
+    let mut halves = Vec::new();
+    for pause in [Duration::ZERO, PAUSE] {
+        let mut times = Vec::new();
+        for _ in 0..count {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let start = Instant::now();
+            send.write_all(&frame).await.unwrap();
+            recv.read_exact(&mut [0; TEXT]).await.unwrap();
+            times.push(start.elapsed() / 2);
+        }
+        halves.push(Quantiles::of(times));
     }
     connection.close(0_u32.into(), b"");
     endpoint.close().await;
     Bare {
-        one_way: Quantiles::of(one_way),
+        one_way: halves[0],
+        one_way_paced: halves[1],
         connect: Quantiles::of(connect),
     }
 }

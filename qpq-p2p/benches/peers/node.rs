@@ -26,21 +26,13 @@ use qpq_p2p::{
     node::{NetworkSettings, Node, NodeOptions, clock},
 };
 use rand_core::OsRng;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::{sync::broadcast::Receiver, task::JoinSet};
 
 use super::{Scale, TEXT, process::Process, report::Quantiles};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Pause between two messages that are sent one at a time: the one before has arrived.
-const PAUSE: Duration = Duration::from_millis(5);
 /// Commands that wait for their commit at a time.
 const PIPELINE: usize = 256;
-
-fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap()
-}
 
 struct Peer {
     node: Arc<Node>,
@@ -103,30 +95,47 @@ impl Peer {
         while !matches!(self.event().await, Event::Joined { .. }) {}
     }
 
-    /// Sends texts that say when, one at a time.
-    async fn pace(&mut self, chat: &str, count: usize) {
-        for _ in 0..count {
-            tokio::time::sleep(PAUSE).await;
-            let text = format!("{:<TEXT$}", now_ns());
-            self.node.command(say(chat, text)).await.unwrap();
+    /// Sends a text and waits for one, in turns: half of the time of each turn.
+    async fn ping(&mut self, chat: &str, count: usize, pause: Duration) -> Vec<Duration> {
+        let mut times = Vec::new();
+        let mut after_row = self.newest();
+        for n in 0..count {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let start = Instant::now();
+            self.node.command(say(chat, format!("{n:<TEXT$}"))).await.unwrap();
+            after_row = self.heard(after_row).await;
+            times.push(start.elapsed() / 2);
+        }
+        times
+    }
+
+    /// Answers each text with one.
+    async fn pong(&mut self, chat: &str, count: usize) {
+        let mut after_row = self.newest();
+        println!("listening");
+        for n in 0..count {
+            after_row = self.heard(after_row).await;
+            self.node.command(say(chat, format!("{n:<TEXT$}"))).await.unwrap();
         }
     }
 
-    /// Reads texts as they come: how long each was under way.
-    async fn arrivals(&mut self, count: usize) -> Vec<Duration> {
-        let mut times = Vec::new();
-        let newest = Query {
-            last: Some(1),
-            ..Query::default()
-        };
-        let mut after_row = self
+    fn newest(&self) -> i64 {
+        let last = Some(1);
+        let newest = self
             .history
-            .messages(&newest)
-            .unwrap()
-            .last()
-            .map_or(0, |one| one.row);
-        println!("listening");
-        while times.len() < count {
+            .messages(&Query {
+                last,
+                ..Query::default()
+            })
+            .unwrap();
+        newest.last().map_or(0, |message| message.row)
+    }
+
+    /// Waits for the other's next text, and has it read from the store.
+    async fn heard(&mut self, mut after_row: i64) -> i64 {
+        loop {
             if !matches!(self.event().await, Event::Message { .. }) {
                 continue;
             }
@@ -135,13 +144,13 @@ impl Peer {
                 ..Query::default()
             };
             for message in self.history.messages(&query).unwrap() {
-                let arrived = now_ns();
                 after_row = message.row;
-                let sent: u64 = message.text.trim().parse().unwrap();
-                times.push(Duration::from_nanos(arrived - sent));
+                if !message.own {
+                    assert_eq!(message.text.len(), TEXT);
+                    return after_row;
+                }
             }
         }
-        times
     }
 
     /// Sends as fast as commands are taken, until all are acknowledged; how long it took.
@@ -205,13 +214,14 @@ pub(crate) async fn serve(folder: &Path, name: &str, mdns_port: u16) {
                 peer.joined().await;
                 println!("joined");
             }
-            ["pace", count] => {
-                peer.pace("ben", count.parse().unwrap()).await;
-                println!("sent");
-            }
-            ["hear", count] => {
-                let times = Quantiles::of(peer.arrivals(count.parse().unwrap()).await);
+            ["ping", count, pause] => {
+                let pause = Duration::from_millis(pause.parse().unwrap());
+                let times = Quantiles::of(peer.ping("ben", count.parse().unwrap(), pause).await);
                 println!("{} {}", times.p50.as_nanos(), times.p99.as_nanos());
+            }
+            ["pong", count] => {
+                peer.pong("anna", count.parse().unwrap()).await;
+                println!("done");
             }
             ["flood", count] => println!("{}", peer.flood("ben", count.parse().unwrap()).await.as_nanos()),
             other => panic!("{other:?}"),
@@ -249,14 +259,16 @@ impl Pair {
     }
 }
 
-/// From `send` at one to the plaintext at the other, one at a time.
-pub(crate) fn latency(folder: &Path, scale: Scale) -> Vec<Quantiles> {
+/// From `send` at one to the text read at the other: half of a message and its answer.
+pub(crate) fn latency(folder: &Path, scale: Scale, pause: Duration) -> Vec<Quantiles> {
     let mut pair = Pair::new(folder);
     let runs = (0..scale.runs).map(|_| {
-        assert_eq!(pair.ben.ask(&format!("hear {}", scale.paced)), "listening");
-        assert_eq!(pair.anna.ask(&format!("pace {}", scale.paced)), "sent");
-        let line = pair.ben.line();
+        assert_eq!(pair.ben.ask(&format!("pong {}", scale.paced)), "listening");
+        let line = pair
+            .anna
+            .ask(&format!("ping {} {}", scale.paced, pause.as_millis()));
         let (p50, p99) = line.split_once(' ').unwrap();
+        assert_eq!(pair.ben.line(), "done");
         Quantiles {
             p50: Duration::from_nanos(p50.parse().unwrap()),
             p99: Duration::from_nanos(p99.parse().unwrap()),

@@ -53,11 +53,6 @@ impl Process {
         self.line()
     }
 
-    /// The memory it occupies, in KiB.
-    pub(crate) fn rss(&self) -> u64 {
-        memory(self.id())
-    }
-
     /// The time it had of any CPU.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();

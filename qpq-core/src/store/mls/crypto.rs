@@ -38,13 +38,13 @@ impl OpenMlsCrypto for Crypto {
         pk: &[u8],
         signature: &[u8],
     ) -> Result<(), CryptoError> {
-        match alg {
-            SignatureScheme::ED25519 => UnparsedPublicKey::new(&ED25519, pk)
-                .verify(data, signature)
-                .map_err(|_| CryptoError::InvalidSignature),
+        if alg != SignatureScheme::ED25519 {
             // Of ciphersuites that are not ours.
-            _ => self.rust_crypto.verify_signature(alg, data, pk, signature),
+            return self.rust_crypto.verify_signature(alg, data, pk, signature);
         }
+        UnparsedPublicKey::new(&ED25519, pk)
+            .verify(data, signature)
+            .map_err(|_| CryptoError::InvalidSignature)
     }
 
     pass_on! {
@@ -110,12 +110,36 @@ impl OpenMlsCrypto for Crypto {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "tests fail by panicking"
+    )]
 
     use openmls_traits::signatures::Signer as _;
 
     use super::*;
     use crate::{identity::Identity, secret::Secret};
+
+    /// The order of the group (RFC 8032 §5.1), little-endian.
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+
+    /// The same signature with another number that is equal modulo the order: who accepts it can be shown two.
+    fn with_order_added(signature: &[u8]) -> Vec<u8> {
+        let mut changed = signature.to_vec();
+        let mut carry = 0;
+        for (byte, order) in changed[32..].iter_mut().zip(ORDER) {
+            let sum = u16::from(*byte) + u16::from(order) + carry;
+            [*byte, _] = sum.to_le_bytes();
+            carry = sum >> 8;
+        }
+        assert_eq!(carry, 0);
+        changed
+    }
 
     #[test]
     fn both_implementations_judge_a_signature_alike() {
@@ -141,6 +165,7 @@ mod tests {
             }
             assert!(!judge(data, key.as_bytes(), &changed), "bit {bit}");
         }
+        assert!(!judge(data, key.as_bytes(), &with_order_added(&signature)));
         assert!(!judge(b"something else", key.as_bytes(), &signature));
         assert!(!judge(data, &[7; 32], &signature));
         assert!(!judge(data, key.as_bytes(), &signature[..63]));
