@@ -11,7 +11,7 @@
 //! process.
 
 /// All points of the database, in alphabetical order. A test holds them against what the flows hit.
-pub const POINTS: [&str; 95] = [
+pub const POINTS: [&str; 96] = [
     "accepted_join.end",
     "accepted_join.put",
     "card.version",
@@ -64,6 +64,7 @@ pub const POINTS: [&str; 95] = [
     "message.add",
     "message.move",
     "message.notice",
+    "meta.believed",
     "meta.lived",
     "mls.create",
     "mls.delete",
