@@ -5,7 +5,8 @@
 //! acknowledgement. Each `handle` runs under a savepoint: when it fails, nothing changed. The engine does no IO
 //! but its database; time and randomness are arguments.
 //!
-//! `engine/{inviter,joiner,search}` make contacts by code, `engine/link` by link, `engine/session` knows the links.
+//! `engine/{inviter,joiner,search}` make contacts by code, `engine/link` by link; `engine/newcomer` names them.
+//! `engine/contact` is what the user decides about people, `engine/session` the links of the moment.
 //! `engine/conversation` carries messages, `engine/{ack,gaps,expiry}` what becomes of them, `engine/repair` replaces
 //! the group under them.
 
@@ -21,6 +22,7 @@ mod input;
 mod inviter;
 mod joiner;
 mod link;
+mod newcomer;
 mod older_copy;
 mod output;
 mod repair;

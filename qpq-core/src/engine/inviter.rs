@@ -205,8 +205,12 @@ impl Engine {
                 invite: trust == Trust::Code,
                 join: self.crossed.remove(peer),
             };
-            let (peer, name) = (*peer, met.name);
-            self.event(Event::Held { peer, name, settles });
+            self.event(Event::Held {
+                peer: *peer,
+                name: met.name,
+                claimed: met.claimed,
+                settles,
+            });
         }
         self.store.delete_request(peer)?;
         let package = request.key_packages.first().ok_or(HandleError::Rights)?;

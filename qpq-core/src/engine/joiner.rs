@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Engine, Event, HandleError, Output, SessionId, Settles,
+    newcomer::Called,
     search::{Attempt, Ended},
     session::{ANSWER_BUDGET, Pairing, STRANGER_BUDGET},
 };
@@ -175,9 +176,14 @@ impl Engine {
         };
         self.link_joining.take_if(|joining| joining.inviter() == peer);
         self.publish_directory()?;
-        let name = met.name;
-        if met.held {
-            self.event(Event::Held { peer, name, settles });
+        let Called { name, claimed, held } = met;
+        if held {
+            self.event(Event::Held {
+                peer,
+                name,
+                claimed,
+                settles,
+            });
             self.drop_session(id, now);
             return Ok(());
         }

@@ -26,11 +26,10 @@ use super::{
 
 use crate::{
     card::LanKey,
-    contact::{NEW_KEY, Trust},
+    contact::Trust,
     group,
     id::{LinkId, PeerId},
     invite::{Ends, Link, Prover},
-    name,
     store::{LinkRow, LinkState, NewRequest, StoreError},
     time::Now,
     wire::{ContactRequest, Frame, Refusal, Role},
@@ -194,15 +193,11 @@ impl Engine {
         for package in &request.key_packages {
             group::read_key_package(&self.store.provider(), package, &peer)?;
         }
-        let claimed = name::validate(&request.name).unwrap_or_else(|_| peer.short());
-        let name = match self.store.namesake(&claimed)? {
-            Some(_) => self.free_name(&claimed, NEW_KEY)?,
-            None => claimed.clone(),
-        };
+        let called = self.call(&peer, &request.name)?;
         let new = NewRequest {
             peer: &peer,
-            name: &name,
-            claimed: &claimed,
+            name: &called.name,
+            claimed: &called.claimed,
             frame: bytes,
             link: &link.id,
         };
@@ -213,7 +208,10 @@ impl Engine {
         session.role = session.role.max(Role::Requester);
         session.pairing = Pairing::Idle;
         self.publish_directory()?;
-        self.event(Event::Request { peer, name });
+        self.event(Event::Request {
+            peer,
+            name: called.name,
+        });
         self.say_kept(id)
     }
 
