@@ -9,7 +9,7 @@ use super::{
 use crate::{
     contact::Trust,
     id::PeerId,
-    invite::{self, Code, Ends, Nameplate},
+    invite::{self, Code, Nameplate},
     store::StoreError,
     time::Now,
     wire::{ContactAccept, ContactRequest, Frame, PairStart, Refusal, Role},
@@ -102,11 +102,7 @@ impl Engine {
             // One guess per connection.
             return Err(HandleError::Rights);
         }
-        let ends = Ends {
-            inviter: own,
-            joiner: session.peer,
-            channel: session.channel,
-        };
+        let ends = session.ends_for_inviter(own);
         let (inviter, spake) = invite::Inviter::reply(&invite.code, ends, spake, &mut self.rng)
             .map_err(|_| HandleError::Forged("SPAKE2 message"))?;
         session.pairing = Pairing::Inviter(inviter);

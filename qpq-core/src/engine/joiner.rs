@@ -15,7 +15,7 @@ use crate::{
     contact::Trust,
     group::{self, WelcomeError},
     id::{GroupId, PeerId},
-    invite::{self, Ends},
+    invite,
     time::Now,
     wire::{ContactAccept, ContactRequest, Frame, PairStart, Refusal, Role},
 };
@@ -36,11 +36,7 @@ impl Engine {
         joining.guesses_left = joining.guesses_left.saturating_sub(1);
         joining.note(session.peer, Attempt::Talking, now);
         let nameplate = joining.code.nameplate();
-        let ends = Ends {
-            inviter: session.peer,
-            joiner: own,
-            channel: session.channel,
-        };
+        let ends = session.ends_for_joiner(own);
         let (state, spake) = invite::Joiner::start(&joining.code, ends, &mut self.rng);
         session.pairing = Pairing::Joiner(Box::new(state));
         // Who was asked before may answer that first.

@@ -29,7 +29,7 @@ use crate::{
     contact::Trust,
     group,
     id::{LinkId, PeerId},
-    invite::{Ends, Link, Prover},
+    invite::{Link, Prover},
     store::{LinkRow, LinkState, NewRequest, StoreError},
     time::Now,
     wire::{ContactRequest, Frame, Refusal, Role},
@@ -136,11 +136,7 @@ impl Engine {
         let own = self.identity.peer_id();
         let session = self.session(id)?;
         let peer = session.peer;
-        let ends = Ends {
-            inviter: own,
-            joiner: peer,
-            channel: session.channel,
-        };
+        let ends = session.ends_for_inviter(own);
         let Some(link) = self.store.link(&link, self.links_gone)? else {
             self.refuse(id, Refusal::Cancelled, now);
             return Ok(());
