@@ -5,7 +5,8 @@
 //! acknowledgement. Each `handle` runs under a savepoint: when it fails, nothing changed. The engine does no IO
 //! but its database; time and randomness are arguments.
 //!
-//! `engine/{inviter,joiner,search}` make contacts by code, `engine/link` by link, `engine/session` knows the links.
+//! `engine/{inviter,joiner,search}` make contacts by code, `engine/link` by link; `engine/newcomer` names them.
+//! `engine/contact` is what the user decides about people, `engine/session` the links of the moment.
 //! `engine/conversation` carries messages, `engine/{ack,gaps,expiry}` what becomes of them, `engine/repair` replaces
 //! the group under them.
 
@@ -14,6 +15,7 @@ mod card;
 mod command;
 mod contact;
 mod conversation;
+mod directory;
 mod error;
 mod expiry;
 mod gaps;
@@ -21,6 +23,7 @@ mod input;
 mod inviter;
 mod joiner;
 mod link;
+mod newcomer;
 mod older_copy;
 mod output;
 mod repair;
@@ -46,7 +49,7 @@ use crate::{
     id::{GroupId, PeerId},
     identity::Identity,
     secret::Secret,
-    store::{Contact, Store, StoreError},
+    store::{Store, StoreError},
     time::Now,
     wire::{Frame, Refusal, rights},
 };
@@ -340,44 +343,6 @@ impl Engine {
         self.tick_older_copies(now)?;
         self.tick_age(now)?;
         self.plan_wake();
-        Ok(())
-    }
-
-    /// Tells the driver whom to look for and whom to let in.
-    fn publish_directory(&mut self) -> Result<(), StoreError> {
-        let contacts = self
-            .store
-            .contacts()?
-            .into_iter()
-            .filter(Contact::is_live)
-            .map(|contact| (contact.peer, Some(contact.lan_key)));
-        let pending = self
-            .store
-            .pending_joins()?
-            .into_iter()
-            .map(|(peer, _)| (peer, None));
-        let requesters = self.requesters()?;
-        let looking_for_links = self.links_looked_for()?;
-        let sought = looking_for_links.keys().map(|peer| (*peer, None));
-        self.outputs.push(Output::Directory(Directory {
-            own_lan_key: self.store.own_lan_key()?,
-            requesters: requesters.keys().copied().collect(),
-            known: sought
-                .chain(pending)
-                .chain(requesters.into_iter().map(|(peer, key)| (peer, Some(key))))
-                .chain(contacts)
-                .collect(),
-            inviting: self.invite.as_ref().map(|invite| invite.code.nameplate()),
-            links: self
-                .store
-                .links(self.links_gone)?
-                .iter()
-                .map(|link| link.keys().lan)
-                .collect(),
-            looking_for: self.joining.as_ref().map(|joining| joining.code.nameplate()),
-            looking_for_links,
-            joining: self.joining.is_some() || self.link_joining.is_some(),
-        }));
         Ok(())
     }
 

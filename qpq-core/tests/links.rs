@@ -44,10 +44,6 @@ fn pending(net: &Net, at: usize, inviter: usize) -> Option<Option<String>> {
     asked.next().map(|(_, name)| name)
 }
 
-fn count(net: &Net, at: usize, wanted: impl Fn(&Event) -> bool) -> usize {
-    net.peers[at].events.iter().filter(|event| wanted(event)).count()
-}
-
 fn is_request(event: &Event) -> bool {
     matches!(event, Event::Request { .. })
 }
@@ -77,7 +73,7 @@ fn a_link_leads_to_a_request_and_no_contact() {
     assert_eq!(net.join_by_link(1, &link), Ok(Reply::Done));
     assert_eq!(requests(&net, 0), ["ben"]);
     assert_eq!(asked(&net, 1, 0).as_deref(), Some("anna"));
-    assert_eq!((count(&net, 0, is_request), count(&net, 1, is_asked)), (1, 1));
+    assert_eq!((net.count(0, is_request), net.count(1, is_asked)), (1, 1));
     assert_eq!(links(&net, 0)[0].used_by, Some(net.id(1)));
     nobody_is_a_contact(&net);
     let [anna, ben] = [0, 1].map(|at| net.peers[at].directory.as_ref().unwrap());
@@ -104,7 +100,7 @@ fn a_request_is_repeated_on_every_link_and_stays_one() {
         assert_eq!(net.log.iter().filter(|frame| kept(frame)).count(), 1);
         assert!(net.peers[0].closed.is_empty() && net.peers[1].closed.is_empty());
     }
-    assert_eq!((count(&net, 0, is_request), count(&net, 1, is_asked)), (1, 1));
+    assert_eq!((net.count(0, is_request), net.count(1, is_asked)), (1, 1));
     assert_eq!(requests(&net, 0), ["ben"]);
 }
 
@@ -115,11 +111,11 @@ fn the_same_link_again_is_answered_from_the_disk_and_another_one_asks_anew() {
     net.join_by_link(1, &first).unwrap();
     net.crash(0);
     net.join_by_link(1, &first).unwrap();
-    assert_eq!(count(&net, 1, is_asked), 2);
+    assert_eq!(net.count(1, is_asked), 2);
     net.start(0);
     let second = net.invite_by_link(0);
     net.join_by_link(1, &second).unwrap();
-    assert_eq!((count(&net, 0, is_request), count(&net, 1, is_asked)), (2, 3));
+    assert_eq!((net.count(0, is_request), net.count(1, is_asked)), (2, 3));
     assert_eq!(requests(&net, 0), ["ben"]);
     assert!(links(&net, 0).iter().all(|link| link.used_by == Some(net.id(1))));
 }
@@ -368,7 +364,7 @@ fn the_oldest_of_many_requests_is_dropped_and_told() {
     }
     assert_eq!(requests(&net, 0).len(), 64);
     assert_eq!(
-        count(&net, 0, |event| matches!(event, Event::RequestDropped { .. })),
+        net.count(0, |event| matches!(event, Event::RequestDropped { .. })),
         1
     );
     assert_eq!(pending(&net, 1, 0), None, "the first one knows");
@@ -397,7 +393,7 @@ fn both_may_ask_each_other_at_once() {
     }
     net.connect(0, 1, Purpose::Peer);
     net.run();
-    assert_eq!((count(&net, 0, is_request), count(&net, 1, is_request)), (1, 1));
+    assert_eq!((net.count(0, is_request), net.count(1, is_request)), (1, 1));
 }
 
 /// A code between two who wait for each other's word settles it: verified, and nothing waits any more.

@@ -18,15 +18,6 @@ use qpq_core::{
     wire::{Frame, Kind},
 };
 
-fn reconnect(net: &mut Net) {
-    net.connect(0, 1, Purpose::Peer);
-    net.run();
-}
-
-fn count(net: &Net, at: usize, wanted: impl Fn(&Event) -> bool) -> usize {
-    net.peers[at].events.iter().filter(|event| wanted(event)).count()
-}
-
 fn is_rolled_back(event: &Event) -> bool {
     matches!(event, Event::RolledBack { .. })
 }
@@ -46,7 +37,7 @@ fn put_back_and_go_on(victim: usize, lost: usize) {
     let mut net = Net::pair();
     chat(&mut net, "before", 3);
     let copy = net.copy_disk(victim);
-    reconnect(&mut net);
+    net.reconnect();
     chat(&mut net, "lost", lost);
     let other = 1 - victim;
     net.put_back(victim, &copy);
@@ -54,14 +45,10 @@ fn put_back_and_go_on(victim: usize, lost: usize) {
     let to = ["ben", "anna"][victim];
     net.send(victim, to, &["written on the copy"]);
     net.log.clear();
-    reconnect(&mut net);
+    net.reconnect();
     net.pass(Duration::from_secs(30));
-    assert_eq!(
-        count(&net, victim, is_rolled_back),
-        usize::from(lost > 0),
-        "{case}"
-    );
-    assert_eq!(count(&net, other, is_rolled_back), 0, "{case}");
+    assert_eq!(net.count(victim, is_rolled_back), usize::from(lost > 0), "{case}");
+    assert_eq!(net.count(other, is_rolled_back), 0, "{case}");
     let apps = net.sent(victim, Kind::App).into_iter();
     let in_old = apps.filter(|frame| matches!(frame, Frame::App(app) if app.group == old));
     assert_eq!(
@@ -87,13 +74,9 @@ fn put_back_and_go_on(victim: usize, lost: usize) {
     }
     // And from now on without a word about it.
     net.restart(victim);
-    reconnect(&mut net);
+    net.reconnect();
     chat(&mut net, "later", 2);
-    assert_eq!(
-        count(&net, victim, is_rolled_back),
-        usize::from(lost > 0),
-        "{case}"
-    );
+    assert_eq!(net.count(victim, is_rolled_back), usize::from(lost > 0), "{case}");
 }
 
 #[test]
@@ -117,7 +100,7 @@ fn an_older_copy_that_is_interrupted_while_it_heals_heals_on_the_next_link() {
             let mut net = Net::pair();
             chat(&mut net, "before", 1);
             let copy = net.copy_disk(victim);
-            reconnect(&mut net);
+            net.reconnect();
             chat(&mut net, "lost", 3);
             net.put_back(victim, &copy);
             net.send(victim, ["ben", "anna"][victim], &["written on the copy"]);
@@ -130,7 +113,7 @@ fn an_older_copy_that_is_interrupted_while_it_heals_heals_on_the_next_link() {
                 None => net.lose_links(),
             }
             for _ in 0..2 {
-                reconnect(&mut net);
+                net.reconnect();
                 net.pass(Duration::from_secs(30));
             }
             net.send(victim, ["ben", "anna"][victim], &["after"]);
@@ -151,12 +134,12 @@ fn an_older_copy_that_is_interrupted_while_it_heals_heals_on_the_next_link() {
 fn what_never_comes_is_not_waited_for_for_ever() {
     let mut net = Net::pair();
     let copy = net.copy_disk(0);
-    reconnect(&mut net);
+    net.reconnect();
     chat(&mut net, "lost", 3);
     net.put_back(0, &copy);
     net.send(0, "ben", &["written on the copy"]);
     net.lossy = Box::new(|from, _, frame| from == 0 && matches!(Frame::decode(frame), Ok(Frame::Want(_))));
-    reconnect(&mut net);
+    net.reconnect();
     net.pass(Duration::from_secs(9));
     assert_eq!(net.texts(1, false).len(), 3, "nothing is encrypted meanwhile");
     net.pass(Duration::from_secs(3));

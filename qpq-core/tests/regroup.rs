@@ -12,30 +12,12 @@ mod net;
 use net::Net;
 use qpq_core::{
     delivery::Delivery,
-    engine::{Event, Purpose, SessionId},
+    engine::Purpose,
     id::{GroupId, MemberId},
     identity::Context,
-    store::read::Notice,
-    wire::{App, Frame, Kind, NotMember},
+    wire::{Frame, Kind, NotMember},
 };
 use sha2::{Digest, Sha256};
-
-fn apps(net: &Net, from: usize) -> Vec<App> {
-    let frames = net.sent(from, Kind::App).into_iter();
-    frames
-        .map(|frame| match frame {
-            Frame::App(app) => app,
-            other => panic!("{other:?}"),
-        })
-        .collect()
-}
-
-fn notices(net: &Net, at: usize) -> usize {
-    let messages = net.messages(at).into_iter();
-    messages
-        .filter(|message| message.notice == Some(Notice::NewGroup))
-        .count()
-}
 
 fn count(net: &Net, at: usize, table: &str) -> i64 {
     let sql = format!("SELECT count(*) FROM {table}");
@@ -43,20 +25,6 @@ fn count(net: &Net, at: usize, table: &str) -> i64 {
         .database()
         .query_row(&sql, [], |row| row.get(0))
         .unwrap()
-}
-
-fn rolled_back(net: &Net) -> bool {
-    let events = net.peers.iter().flat_map(|peer| &peer.events);
-    events
-        .into_iter()
-        .any(|event| matches!(event, Event::RolledBack { .. }))
-}
-
-/// A fresh link, whatever was before.
-fn reconnect(net: &mut Net) -> (SessionId, SessionId) {
-    let link = net.connect(0, 1, Purpose::Peer);
-    net.run();
-    link
 }
 
 /// Who lost the state, and who died when: what both had written arrives, once, in one chat.
@@ -82,7 +50,7 @@ fn lose_and_heal(victims: &[usize], prepare: impl FnOnce(&mut Net), case: &str) 
                 net.start(at);
             }
         }
-        reconnect(&mut net);
+        net.reconnect();
     }
     net.send(0, "ben", &["after a"]);
     net.send(1, "anna", &["after b"]);
@@ -95,7 +63,7 @@ fn lose_and_heal(victims: &[usize], prepare: impl FnOnce(&mut Net), case: &str) 
             .collect();
         assert_eq!(net.texts(from, true), expected, "{case}");
         assert_eq!(net.texts(to, false), expected, "{case}");
-        assert_eq!(notices(&net, from), 1, "{case}: one line in the chat");
+        assert_eq!(net.new_groups(from), 1, "{case}: one line in the chat");
         assert!(net.reader(from).outbox(None).unwrap().is_empty(), "{case}");
         for table in ["offer", "openmls_key_packages"] {
             assert_eq!(
@@ -114,7 +82,7 @@ fn lose_and_heal(victims: &[usize], prepare: impl FnOnce(&mut Net), case: &str) 
             "{case}: a dead group's secrets are left"
         );
     }
-    assert!(!rolled_back(&net), "{case}");
+    assert!(!net.rolled_back(), "{case}");
     assert!(
         net.messages(0)
             .iter()
@@ -159,7 +127,7 @@ fn crash_at_any_commit(victims: &[usize]) {
         for (commit, stored) in (0..8).flat_map(|commit| [(commit, false), (commit, true)]) {
             let crash = |net: &mut Net| {
                 net.peers[dying].crash_at = Some((net.peers[dying].commits + commit, stored));
-                reconnect(net);
+                net.reconnect();
             };
             let case = format!("lost by {victims:?}, {dying} dies at {commit}, stored {stored}");
             lose_and_heal(victims, crash, &case);
@@ -188,9 +156,9 @@ fn repeated_statements_and_welcomes_change_nothing() {
     for victims in VICTIMS {
         let repeat = |net: &mut Net| {
             net.log.clear();
-            reconnect(net);
+            net.reconnect();
             let log = net.log.clone();
-            let (at_anna, at_ben) = reconnect(net);
+            let (at_anna, at_ben) = net.reconnect();
             for (from, _, bytes) in log {
                 let kind = Frame::decode(&bytes).unwrap().kind();
                 if matches!(kind, Kind::NotMember | Kind::Welcome | Kind::Head) {
@@ -222,7 +190,7 @@ fn statement(net: &Net, from: usize, group: GroupId, key_package: Vec<u8>) -> No
 fn false_statements_kill_no_group() {
     let mut net = Net::pair();
     net.send(0, "ben", &["x"]);
-    let group = apps(&net, 0).pop().unwrap().group;
+    let group = net.apps(0).pop().unwrap().group;
     for (from, to) in [(0, 1), (1, 0)] {
         // KeyPackages of the same two people, from another life.
         let key_packages = [0, 1].map(offered);
@@ -246,17 +214,17 @@ fn false_statements_kill_no_group() {
             statement(&net, from, group, vec![1; 300]),
         ];
         for (at, statement) in refused.into_iter().chain([old]).enumerate() {
-            let link = reconnect(&mut net);
+            let link = net.reconnect();
             let session = if to == 0 { link.0 } else { link.1 };
             net.inject(to, session, Frame::NotMember(statement).encode());
             net.run();
             assert_eq!(net.peers[to].closed.contains(&session), at < 6, "statement {at}");
         }
     }
-    reconnect(&mut net);
+    net.reconnect();
     net.send(0, "ben", &["still here"]);
     assert_eq!(net.texts(1, false), ["x", "still here"]);
-    assert_eq!((notices(&net, 0), notices(&net, 1)), (0, 0));
+    assert_eq!((net.new_groups(0), net.new_groups(1)), (0, 0));
 }
 
 /// A KeyPackage that a peer offers when it has lost its groups.
@@ -264,7 +232,7 @@ fn offered(at: usize) -> Vec<u8> {
     let mut net = Net::pair();
     net.log.clear();
     net.lose_groups(at);
-    reconnect(&mut net);
+    net.reconnect();
     match net.sent(at, Kind::NotMember).pop() {
         Some(Frame::NotMember(statement)) => statement.key_package,
         other => panic!("{other:?}"),
@@ -278,7 +246,7 @@ fn a_head_of_another_epoch_begins_no_flow() {
     let (mut net, mut other) = (Net::pair(), Net::pair());
     let head = |net: &mut Net| {
         net.log.clear();
-        reconnect(net);
+        net.reconnect();
         match net.sent(1, Kind::Head).pop() {
             Some(Frame::Head(head)) => head,
             _ => panic!("no Head"),
@@ -291,7 +259,7 @@ fn a_head_of_another_epoch_begins_no_flow() {
     net.run();
     net.send(0, "ben", &["x"]);
     net.lossy = Box::new(|from, _, frame| from == 1 && matches!(Frame::decode(frame), Ok(Frame::Head(_))));
-    let (at_anna, _) = reconnect(&mut net);
+    let (at_anna, _) = net.reconnect();
     net.log.clear();
     net.inject(0, at_anna, Frame::Head(wrong).encode());
     net.run();

@@ -21,16 +21,6 @@ use qpq_core::{
     wire::{App, AppAck, Frame, Kind, StreamRanges, Want},
 };
 
-fn apps(net: &Net, from: usize) -> Vec<App> {
-    let frames = net.sent(from, Kind::App).into_iter();
-    frames
-        .map(|frame| match frame {
-            Frame::App(app) => app,
-            other => panic!("{other:?}"),
-        })
-        .collect()
-}
-
 /// Loses the Apps of peer 0 as long as the function says so, by their count.
 fn lose_apps(net: &mut Net, mut lost: impl FnMut(usize) -> bool + 'static) {
     let mut count = 0;
@@ -41,27 +31,6 @@ fn lose_apps(net: &mut Net, mut lost: impl FnMut(usize) -> bool + 'static) {
     });
 }
 
-fn notices(net: &Net, at: usize) -> usize {
-    let messages = net.messages(at).into_iter();
-    messages
-        .filter(|message| message.notice == Some(Notice::NewGroup))
-        .count()
-}
-
-fn rolled_back(net: &Net) -> bool {
-    let events = net.peers.iter().flat_map(|peer| &peer.events);
-    events
-        .into_iter()
-        .any(|event| matches!(event, Event::RolledBack { .. }))
-}
-
-/// A fresh link, whatever was before.
-fn reconnect(net: &mut Net) -> (SessionId, SessionId) {
-    let link = net.connect(0, 1, Purpose::Peer);
-    net.run();
-    link
-}
-
 /// The place, the id and the text stay; the key does not: each ciphertext opens to the same text.
 #[test]
 fn a_repair_is_the_same_message_under_another_key() {
@@ -69,13 +38,13 @@ fn a_repair_is_the_same_message_under_another_key() {
     net.crash(1);
     let copy = std::fs::read(&net.peers[1].path).unwrap();
     net.start(1);
-    reconnect(&mut net);
+    net.reconnect();
     lose_apps(&mut net, |count| count == 1);
     net.log.clear();
     net.send(0, "ben", &["lost once"]);
     net.send(0, "ben", &["reveals the gap"]);
     assert_eq!(net.texts(1, false), ["reveals the gap", "lost once"]);
-    let first: Vec<App> = apps(&net, 0).into_iter().filter(|app| app.seq == 1).collect();
+    let first: Vec<App> = net.apps(0).into_iter().filter(|app| app.seq == 1).collect();
     let [original, repair] = first.as_slice() else {
         panic!("{} ciphertexts", first.len());
     };
@@ -104,8 +73,8 @@ fn a_repair_is_the_same_message_under_another_key() {
 fn a_repair_of_what_is_there_is_only_acknowledged() {
     let mut net = Net::pair();
     net.send(0, "ben", &["once"]);
-    let app = apps(&net, 0).pop().unwrap();
-    let (at_anna, _) = reconnect(&mut net);
+    let app = net.apps(0).pop().unwrap();
+    let (at_anna, _) = net.reconnect();
     net.log.clear();
     net.inject(0, at_anna, want(&app, 1, 1));
     net.run();
@@ -134,8 +103,8 @@ fn wants_are_bounded() {
     for _ in 0..6 {
         net.send(0, "ben", &["x"; 100]);
     }
-    let app = apps(&net, 0).pop().unwrap();
-    let (at_anna, _) = reconnect(&mut net);
+    let app = net.apps(0).pop().unwrap();
+    let (at_anna, _) = net.reconnect();
     net.log.clear();
     for _ in 0..20 {
         net.inject(0, at_anna, want(&app, 1, u64::MAX));
@@ -165,9 +134,9 @@ fn wants_are_bounded() {
 fn unreadable_messages_of_many_streams_are_asked_for_in_few() {
     let mut net = Net::pair();
     net.send(0, "ben", &["x"]);
-    let mut app = apps(&net, 0).pop().unwrap();
+    let mut app = net.apps(0).pop().unwrap();
     app.mls.reverse();
-    let (_, at_ben) = reconnect(&mut net);
+    let (_, at_ben) = net.reconnect();
     net.log.clear();
     for stream in 0..200 {
         app.stream.0[0] = stream;
@@ -193,14 +162,14 @@ fn a_ratchet_that_ran_away_is_replaced() {
     net.start(1);
     // One arrives and shows the gap; then nothing does until 1,024 repairs are lost.
     lose_apps(&mut net, move |count| count != 200 && count <= 200 + 1_024);
-    reconnect(&mut net);
+    net.reconnect();
     for _ in 0..10 {
         net.pass(Duration::from_secs(1_300));
     }
     assert_eq!(net.texts(1, false).len(), 200);
-    assert_eq!((notices(&net, 0), notices(&net, 1)), (1, 1));
+    assert_eq!((net.new_groups(0), net.new_groups(1)), (1, 1));
     assert_eq!(net.reader(0).waiting(None).unwrap(), 0);
-    assert!(!rolled_back(&net));
+    assert!(!net.rolled_back());
 }
 
 /// The receiver's disk is an older copy: what it had of this group is sent once more as soon as it shows.
@@ -210,7 +179,7 @@ fn a_receiver_that_was_put_back_gets_what_it_lost() {
     net.crash(1);
     let copy = std::fs::read(&net.peers[1].path).unwrap();
     net.start(1);
-    reconnect(&mut net);
+    net.reconnect();
     net.send(0, "ben", &["one", "two"]);
     net.crash(1);
     std::fs::write(&net.peers[1].path, copy).unwrap();
@@ -218,7 +187,7 @@ fn a_receiver_that_was_put_back_gets_what_it_lost() {
         let _ = std::fs::remove_file(format!("{}{suffix}", net.peers[1].path.display()));
     }
     net.start(1);
-    reconnect(&mut net);
+    net.reconnect();
     net.send(0, "ben", &["three"]);
     net.pass(Duration::from_secs(5));
     let mut texts = net.texts(1, false);
@@ -247,21 +216,21 @@ fn a_sender_that_was_put_back_after_repairs_is_found_out() {
     net.send(0, "ben", &["one", "two", "three"]);
     let copy = net.copy_disk(0);
     // Sent again as they are, the two are lost on this link as well; then they are encrypted once more.
-    reconnect(&mut net);
+    net.reconnect();
     net.pass(Duration::from_secs(5));
     assert_eq!(net.texts(1, false).len(), 3);
-    assert_eq!(apps(&net, 0).len(), 3 + 2 + 2);
+    assert_eq!(net.apps(0).len(), 3 + 2 + 2);
     net.put_back(0, &copy);
     let old = net.group(0);
     net.send(0, "ben", &["four"]);
     net.log.clear();
-    reconnect(&mut net);
+    net.reconnect();
     net.pass(Duration::from_secs(5));
     assert!(
-        apps(&net, 0).iter().all(|app| app.group != old),
+        net.apps(0).iter().all(|app| app.group != old),
         "a key would be used twice"
     );
-    assert!(rolled_back(&net));
+    assert!(net.rolled_back());
     // Two acknowledgements were lost with the disk: those messages went again, by new keys, and were known.
     assert_eq!(net.reader(0).waiting(None).unwrap(), 0);
     assert_eq!(net.texts(1, false), ["three", "one", "two", "four"]);
@@ -277,11 +246,11 @@ fn repairs_of_an_honest_disk_are_no_reason_for_doubt() {
         net.pass(Duration::from_secs(5));
         for at in [round % 2, 0, 1] {
             net.restart(at);
-            reconnect(&mut net);
+            net.reconnect();
         }
     }
     assert_eq!(net.texts(1, false).len(), 9);
-    assert!(!rolled_back(&net));
+    assert!(!net.rolled_back());
     assert_eq!(net.reader(0).waiting(None).unwrap(), 0);
 }
 
@@ -291,7 +260,7 @@ fn the_count_of_opened_messages_is_signed() {
     let mut net = Net::pair();
     net.send(0, "ben", &["one"]);
     net.log.clear();
-    let (at_anna, _) = reconnect(&mut net);
+    let (at_anna, _) = net.reconnect();
     let head = net.sent(1, Kind::Head).pop();
     let Some(Frame::Head(mut head)) = head else {
         panic!("no Head");
@@ -303,7 +272,7 @@ fn the_count_of_opened_messages_is_signed() {
     head.opened[0].1 = 2;
     net.inject(0, at_anna, Frame::Head(head).encode());
     net.run();
-    assert!(!rolled_back(&net));
+    assert!(!net.rolled_back());
     assert!(net.peers[0].closed.contains(&at_anna));
 }
 
@@ -341,8 +310,8 @@ fn who_invents_our_messages_is_told_of_once_on_a_link() {
         .encode()
     };
     for _ in 0..2 {
-        let app = apps(&net, 0).pop().unwrap();
-        let (at_anna, _) = reconnect(&mut net);
+        let app = net.apps(0).pop().unwrap();
+        let (at_anna, _) = net.reconnect();
         for last in 2..22 {
             net.inject(0, at_anna, ack(&app, 1 << last));
         }
@@ -350,15 +319,15 @@ fn who_invents_our_messages_is_told_of_once_on_a_link() {
         net.run();
         // What was doubted goes on in a new group, of which he may invent as much: that is not believed again.
         net.send(0, "ben", &["next"]);
-        let app = apps(&net, 0).pop().unwrap();
+        let app = net.apps(0).pop().unwrap();
         for last in 2..22 {
             net.inject(0, at_anna, ack(&app, 1 << last));
         }
         net.run();
-        let sent = apps(&net, 0).len();
+        let sent = net.apps(0).len();
         net.send(0, "ben", &["held back"]);
-        assert_eq!(apps(&net, 0).len(), sent, "nothing more on this link");
-        reconnect(&mut net);
+        assert_eq!(net.apps(0).len(), sent, "nothing more on this link");
+        net.reconnect();
         assert_eq!(net.reader(0).waiting(None).unwrap(), 0);
     }
     let told = net.peers[0].events.iter();
@@ -371,14 +340,14 @@ fn who_invents_our_messages_is_told_of_once_on_a_link() {
 fn who_asks_for_what_is_there_is_answered_less_and_less() {
     let mut net = Net::pair();
     net.send(0, "ben", &["x"; 20]);
-    let app = apps(&net, 0).pop().unwrap();
-    let (at_anna, _) = reconnect(&mut net);
+    let app = net.apps(0).pop().unwrap();
+    let (at_anna, _) = net.reconnect();
     net.log.clear();
     for _ in 0..1_200 {
         net.inject(0, at_anna, want(&app, 1, u64::MAX));
         net.pass(Duration::from_millis(500));
     }
-    let repairs = apps(&net, 0).len();
+    let repairs = net.apps(0).len();
     assert!((60..=220).contains(&repairs), "{repairs} repairs in ten minutes");
     // What is new goes its way.
     net.send(0, "ben", &["new"]);
@@ -391,12 +360,12 @@ fn who_asks_for_what_is_there_is_answered_less_and_less() {
 fn much_that_was_lost_is_repaired_within_seconds() {
     let mut net = Net::pair();
     let copy = net.copy_disk(1);
-    reconnect(&mut net);
+    net.reconnect();
     for _ in 0..10 {
         net.send(0, "ben", &["x"; 100]);
     }
     net.put_back(1, &copy);
-    reconnect(&mut net);
+    net.reconnect();
     net.send(0, "ben", &["shows it"]);
     net.pass(Duration::from_secs(15));
     assert_eq!(net.texts(1, false).len(), 1_001);

@@ -4,6 +4,7 @@ mod chat;
 mod completions;
 mod config;
 mod contact;
+mod context;
 mod daemon;
 mod follow;
 mod init;
@@ -32,23 +33,19 @@ use std::{
     io::{self, IsTerminal},
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use clap::{CommandFactory, Parser, Subcommand};
-use qpq_core::passphrase::Passphrase;
 
 use crate::{
     config::{self as settings, Color, Layer, Layers},
-    control::{Access, Client, SocketPlace},
     duration,
-    event::OwnerKind,
     failure::Failure,
-    profile::{Folders, ProfileName, SealedProfile},
-    request::Read,
-    sink::Sink,
+    profile::{Folders, ProfileName},
 };
+use context::Context;
 use output::Output;
 
 /// End-to-end encrypted chat between peers, without account or server
@@ -123,18 +120,6 @@ enum Verb {
     Man(man::Arguments),
     Status(status::Arguments),
     Nearby(nearby::Arguments),
-}
-
-/// What every verb works with.
-#[derive(Debug, Clone)]
-struct Context {
-    folders: Folders,
-    settings: Layer,
-    /// What the settings were made of.
-    layers: Layers,
-    output: Output,
-    /// What opened the profile: whoever goes on in another's place is not asked again.
-    passphrase: Arc<Mutex<Option<Passphrase>>>,
 }
 
 /// For threads that are in the middle of something at the end.
@@ -267,49 +252,6 @@ impl Global {
             output::warn(&settings::warning(name), json);
         }
         Ok((folders, layers))
-    }
-}
-
-impl Context {
-    fn folder(&self) -> PathBuf {
-        self.folders
-            .profile(&self.settings.profile.clone().unwrap_or_default())
-    }
-
-    /// How this process gets at the profile. Lasting: it goes on until somebody ends it.
-    fn access(&self, kind: OwnerKind, lasting: bool) -> Access {
-        let folder = self.folder();
-        let (opened, context) = (folder.clone(), self.clone());
-        let (sealed, asker) = (folder.clone(), self.clone());
-        Access {
-            socket: SocketPlace::new(folder.clone(), self.settings.home.is_some()),
-            folder,
-            network: self.settings.network(),
-            kind,
-            lasting,
-            open: Box::new(move || unlock::open(&SealedProfile::read(&opened)?, &context)),
-            asks: Box::new(move || unlock::asks(&SealedProfile::read(&sealed)?, &asker)),
-        }
-    }
-
-    /// Attaches to the owner of the profile, or becomes it, for as long as one thing takes.
-    async fn client(&self) -> Result<Client, Failure> {
-        Client::attach(self.access(OwnerKind::Brief, false)).await
-    }
-
-    /// The same for what goes on until somebody ends it.
-    async fn lasting_client(&self, kind: OwnerKind) -> Result<Client, Failure> {
-        Client::attach(self.access(kind, true)).await
-    }
-
-    /// Has answered what needs no network.
-    async fn read(&self, read: Read, sink: &mut impl Sink) -> Result<(), Failure> {
-        Client::read(&self.access(OwnerKind::Brief, false), read, sink).await
-    }
-
-    /// Whether somebody can be asked.
-    fn can_ask(&self) -> bool {
-        self.settings.no_input != Some(true) && can_converse()
     }
 }
 

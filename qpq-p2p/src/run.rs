@@ -7,6 +7,7 @@ mod link;
 mod listen;
 mod moment;
 mod nearby;
+mod news;
 mod read;
 mod send;
 mod status;

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 #![cfg(target_os = "linux")]
 
+#[path = "support/mortal.rs"]
+mod mortal;
 #[path = "support/owners.rs"]
 mod owners;
 #[path = "support/people.rs"]

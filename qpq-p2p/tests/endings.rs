@@ -9,29 +9,14 @@ use std::{
     fs,
     io::{self, BufRead, PipeWriter, Write},
     process::{Child, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use people::{Person, Running, anna_and_ben, by, free_port, meet, text};
+use people::{PATIENCE, Person, Running, anna_and_ben, by, free_port, meet, text, until};
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     process::{Pid, Signal, kill_process},
 };
-
-/// More than any step takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-#[track_caller]
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::yield_now();
-    }
-}
 
 fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();

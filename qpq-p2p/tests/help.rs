@@ -15,14 +15,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
     sync::mpsc::{Receiver, channel},
-    time::{Duration, Instant},
 };
 
-use people::{Person, Running, by, code_of, free_port, object, text};
+use people::{PATIENCE, Person, Running, by, code_of, free_port, object, text, until};
 use rustix::process::{Pid, Signal, kill_process_group};
-
-/// More than any example takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What goes on while an example runs.
 enum During {
@@ -411,16 +407,5 @@ impl Drop for Typed {
         // They have ended already, most often.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
-    }
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::yield_now();
     }
 }

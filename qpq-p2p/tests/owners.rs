@@ -15,8 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use owners::{PATIENCE, daemon, lines, lock_note, owner, signal, socket, until};
-use people::{Person, Running, anna_and_ben, free_port, meet, object, text};
+use owners::{daemon, lines, lock_note, owner, signal, socket};
+use people::{PATIENCE, Person, Running, anna_and_ben, free_port, meet, object, text, until};
 use rustix::process::Signal;
 
 #[test]

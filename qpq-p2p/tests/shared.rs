@@ -16,8 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use owners::{PATIENCE, clients, daemon, lines, lock_note, owner, sender, signal, socket, until};
-use people::{Running, anna_and_ben, code_of, meet, object, text};
+use owners::{clients, daemon, lines, lock_note, owner, sender, signal, socket};
+use people::{PATIENCE, Running, anna_and_ben, code_of, meet, object, text, until};
 use rustix::process::Signal;
 
 #[test]

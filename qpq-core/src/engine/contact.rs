@@ -1,14 +1,11 @@
 //! What the user decides about people: accept, refuse, rename, replace, block, remove.
-//!
-//! Somebody new under the name of a contact is *held*: stored, with the group that a pairing made, but not let in,
-//! and nothing is shown or sent until the user says who it is. Messages to the contact wait for that word, too.
 
 use super::{
     ContactChange, Engine, Event, Failure, HandleError, Reply, SessionId, Settles, session::REQUEST_BUDGET,
 };
 use crate::{
-    card::{Card, LanKey, UnverifiedCard},
-    contact::{NEW_KEY, Standing, Trust},
+    card::LanKey,
+    contact::{Standing, Trust},
     id::PeerId,
     name,
     store::{Contact, NewContact, Notice, Request},
@@ -18,14 +15,6 @@ use crate::{
 
 /// How long a person may take to answer a request, in milliseconds.
 pub(super) const ANSWER_LIFETIME_MS: i64 = 30 * 24 * 60 * 60 * 1000;
-
-/// What a newcomer became.
-pub(super) struct Met {
-    /// As shown.
-    pub(super) name: String,
-    /// Held for a name that is a contact's.
-    pub(super) held: bool,
-}
 
 impl Engine {
     /// The user decided about a person.
@@ -105,60 +94,6 @@ impl Engine {
                 asked.then_some(Failure::KeyQuestion)
             }
         })
-    }
-
-    /// Stores a newcomer under the name it gave, or holds it where that name is a contact's. Who is a contact
-    /// already keeps the name, and is believed as far as the better of both meetings.
-    pub(super) fn meet(
-        &self,
-        card: &Card,
-        signed: &UnverifiedCard,
-        wanted: &str,
-        trust: Trust,
-        now: Now,
-    ) -> Result<Met, HandleError> {
-        let known = self.store.contact(&card.member)?;
-        if let Some(known) = known.filter(|known| known.standing != Standing::Removed) {
-            // The newest there is, whatever its number: a lost database counts from 1 again.
-            self.store.update_card(card, signed)?;
-            self.store.forget_card_seen(&card.member)?;
-            self.store.raise_trust(&card.member, trust)?;
-            self.store.set_met(&card.member, now.unix_ms)?;
-            return Ok(Met {
-                name: known.name,
-                held: known.standing == Standing::Held,
-            });
-        }
-        let claimed = name::validate(wanted).unwrap_or_else(|_| card.member.short());
-        let held = self.store.namesake(&claimed)?.is_some();
-        let name = match held {
-            true => self.free_name(&claimed, NEW_KEY)?,
-            // The user's own name is nobody's to impersonate: two people may have it.
-            false if self.store.name_taken(&claimed)? => self.free_name(&claimed, &card.member.short())?,
-            false => claimed.clone(),
-        };
-        let standing = if held { Standing::Held } else { Standing::Known };
-        let new = NewContact {
-            name: &name,
-            claimed: &claimed,
-            trust,
-            standing,
-            card,
-            signed,
-        };
-        self.store.add_contact(&new, now.unix_ms)?;
-        Ok(Met { name, held })
-    }
-
-    /// A name nobody has: with a mark, and a number where that is taken, too.
-    pub(super) fn free_name(&self, wanted: &str, mark: &str) -> Result<String, HandleError> {
-        let mut name = format!("{} {mark}", truncated(wanted, 40));
-        let mut namesakes: u64 = 1;
-        while self.store.name_taken(&name)? {
-            namesakes = namesakes.saturating_add(1);
-            name = format!("{} {mark} {namesakes}", truncated(wanted, 24));
-        }
-        Ok(name)
     }
 
     /// A request by link becomes a contact, and a group of two.
@@ -398,14 +333,4 @@ impl Engine {
         self.drop_session(id, now);
         Ok(())
     }
-}
-
-/// The longest prefix of whole characters within so many bytes.
-fn truncated(text: &str, bytes: usize) -> &str {
-    let end = text
-        .char_indices()
-        .map(|(at, c)| at.saturating_add(c.len_utf8()))
-        .take_while(|end| *end <= bytes)
-        .last();
-    end.and_then(|end| text.get(..end)).unwrap_or_default()
 }

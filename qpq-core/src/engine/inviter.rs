@@ -9,7 +9,7 @@ use super::{
 use crate::{
     contact::Trust,
     id::PeerId,
-    invite::{self, Code, Ends, Nameplate},
+    invite::{self, Code, Nameplate},
     store::StoreError,
     time::Now,
     wire::{ContactAccept, ContactRequest, Frame, PairStart, Refusal, Role},
@@ -102,11 +102,7 @@ impl Engine {
             // One guess per connection.
             return Err(HandleError::Rights);
         }
-        let ends = Ends {
-            inviter: own,
-            joiner: session.peer,
-            channel: session.channel,
-        };
+        let ends = session.ends_for_inviter(own);
         let (inviter, spake) = invite::Inviter::reply(&invite.code, ends, spake, &mut self.rng)
             .map_err(|_| HandleError::Forged("SPAKE2 message"))?;
         session.pairing = Pairing::Inviter(inviter);
@@ -205,8 +201,12 @@ impl Engine {
                 invite: trust == Trust::Code,
                 join: self.crossed.remove(peer),
             };
-            let (peer, name) = (*peer, met.name);
-            self.event(Event::Held { peer, name, settles });
+            self.event(Event::Held {
+                peer: *peer,
+                name: met.name,
+                claimed: met.claimed,
+                settles,
+            });
         }
         self.store.delete_request(peer)?;
         let package = request.key_packages.first().ok_or(HandleError::Rights)?;

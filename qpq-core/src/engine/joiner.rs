@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use openmls::group::MlsGroup;
 use sha2::{Digest, Sha256};
 
 use super::{
     Engine, Event, HandleError, Output, SessionId, Settles,
+    newcomer::Called,
     search::{Attempt, Ended},
     session::{ANSWER_BUDGET, Pairing, STRANGER_BUDGET},
 };
@@ -13,7 +15,7 @@ use crate::{
     contact::Trust,
     group::{self, WelcomeError},
     id::{GroupId, PeerId},
-    invite::{self, Ends},
+    invite,
     time::Now,
     wire::{ContactAccept, ContactRequest, Frame, PairStart, Refusal, Role},
 };
@@ -34,11 +36,7 @@ impl Engine {
         joining.guesses_left = joining.guesses_left.saturating_sub(1);
         joining.note(session.peer, Attempt::Talking, now);
         let nameplate = joining.code.nameplate();
-        let ends = Ends {
-            inviter: session.peer,
-            joiner: own,
-            channel: session.channel,
-        };
+        let ends = session.ends_for_joiner(own);
         let (state, spake) = invite::Joiner::start(&joining.code, ends, &mut self.rng);
         session.pairing = Pairing::Joiner(Box::new(state));
         // Who was asked before may answer that first.
@@ -143,41 +141,26 @@ impl Engine {
         if self.keeps_crossed(&peer, &done.group)? {
             return Ok(());
         }
-        let own = self.identity.peer_id();
-        let card = done.card.verify(&peer, &own)?;
-        if self.store.group(&done.group)?.is_some() {
-            return Err(HandleError::Forged("group"));
-        }
-        let members: BTreeSet<PeerId> = [peer, own].into();
+        let card = done.card.verify(&peer, &self.identity.peer_id())?;
+        let group = self.enter_group(done, &peer)?;
         let provider = self.store.provider();
-        let group = match group::join(&provider, &done.welcome, &done.group, &peer, &members) {
-            Ok(group) => group,
-            // For a KeyPackage of before: the answer to what we asked since is on its way, or never comes.
-            Err(WelcomeError::Invalid) => return Err(HandleError::Stale),
-            Err(error) => return Err(error.into()),
-        };
         let (epoch_id, epoch) = (group::epoch_id(&provider, &group)?, group.epoch().as_u64());
         let trust = if pending.by_link { Trust::Link } else { Trust::Code };
-        let met = self.meet(&card, &done.card, &done.name, trust, now)?;
+        let Called { name, claimed, held } = self.meet(&card, &done.card, &done.name, trust, now)?;
         self.add_group(done.group, epoch_id, epoch, &peer)?;
+        self.keep_group(done.group, group);
         // It answers our request, and so it has the card in that.
         self.note_card_seen(&peer, &pending.request)?;
-        self.end_pending_join(&peer)?;
-        self.store.delete_request(&peer)?;
-        let crossed = self.store.accepted_join(&peer)?;
-        self.store.end_accepted_join(&peer)?;
-        self.keep_group(done.group, group);
+        let settles = self.end_joins_with(&peer)?;
         self.session(id)?.pairing = Pairing::Idle;
-        let found = self.joining.take_if(|joining| joining.asked == Some(peer));
-        let settles = Settles {
-            invite: crossed.is_some_and(|join| !join.by_link),
-            join: found.is_some() | self.crossed.remove(&peer),
-        };
-        self.link_joining.take_if(|joining| joining.inviter() == peer);
         self.publish_directory()?;
-        let name = met.name;
-        if met.held {
-            self.event(Event::Held { peer, name, settles });
+        if held {
+            self.event(Event::Held {
+                peer,
+                name,
+                claimed,
+                settles,
+            });
             self.drop_session(id, now);
             return Ok(());
         }
@@ -189,6 +172,34 @@ impl Engine {
         });
         self.session(id)?.role = Role::Contact;
         self.greet(id, peer, now)
+    }
+
+    /// Opens the Welcome into the group of two.
+    fn enter_group(&self, done: &ContactAccept, peer: &PeerId) -> Result<MlsGroup, HandleError> {
+        if self.store.group(&done.group)?.is_some() {
+            return Err(HandleError::Forged("group"));
+        }
+        let members: BTreeSet<PeerId> = [*peer, self.identity.peer_id()].into();
+        let provider = self.store.provider();
+        match group::join(&provider, &done.welcome, &done.group, peer, &members) {
+            // For a KeyPackage of before: the answer to what we asked since is on its way, or never comes.
+            Err(WelcomeError::Invalid) => Err(HandleError::Stale),
+            joined => Ok(joined?),
+        }
+    }
+
+    /// Forgets what was asked and answered on the way to a contact, and tells what that is the end of.
+    fn end_joins_with(&mut self, peer: &PeerId) -> Result<Settles, HandleError> {
+        self.end_pending_join(peer)?;
+        self.store.delete_request(peer)?;
+        let crossed = self.store.accepted_join(peer)?;
+        self.store.end_accepted_join(peer)?;
+        let found = self.joining.take_if(|joining| joining.asked == Some(*peer));
+        self.link_joining.take_if(|joining| joining.inviter() == *peer);
+        Ok(Settles {
+            invite: crossed.is_some_and(|join| !join.by_link),
+            join: found.is_some() | self.crossed.remove(peer),
+        })
     }
 
     /// Two invites crossed: each made a group for the other. The one with the smaller hash stays, on both sides.

@@ -17,20 +17,19 @@ mod joiner;
 
 pub(super) use joiner::LinkJoining;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::{
     Engine, Event, Failure, HandleError, Reply, SessionId,
+    newcomer::Called,
     session::{Pairing, REQUEST_BUDGET},
 };
 
 use crate::{
-    card::LanKey,
-    contact::{NEW_KEY, Trust},
+    contact::Trust,
     group,
     id::{LinkId, PeerId},
-    invite::{Ends, Link, Prover},
-    name,
+    invite::{Link, Prover},
     store::{LinkRow, LinkState, NewRequest, StoreError},
     time::Now,
     wire::{ContactRequest, Frame, Refusal, Role},
@@ -137,11 +136,7 @@ impl Engine {
         let own = self.identity.peer_id();
         let session = self.session(id)?;
         let peer = session.peer;
-        let ends = Ends {
-            inviter: own,
-            joiner: peer,
-            channel: session.channel,
-        };
+        let ends = session.ends_for_inviter(own);
         let Some(link) = self.store.link(&link, self.links_gone)? else {
             self.refuse(id, Refusal::Cancelled, now);
             return Ok(());
@@ -190,31 +185,40 @@ impl Engine {
         if self.turns_away(id, &link, &peer, now)? {
             return Ok(());
         }
+        self.keep_request(id, request, bytes, &link.id, now)?;
+        self.say_kept(id)
+    }
+
+    fn keep_request(
+        &mut self,
+        id: SessionId,
+        request: &ContactRequest,
+        bytes: &[u8],
+        link: &LinkId,
+        now: Now,
+    ) -> Result<(), HandleError> {
+        let peer = request.identity;
         request.card.verify(&peer, &self.identity.peer_id())?;
         for package in &request.key_packages {
             group::read_key_package(&self.store.provider(), package, &peer)?;
         }
-        let claimed = name::validate(&request.name).unwrap_or_else(|_| peer.short());
-        let name = match self.store.namesake(&claimed)? {
-            Some(_) => self.free_name(&claimed, NEW_KEY)?,
-            None => claimed.clone(),
-        };
+        let Called { name, claimed, .. } = self.name_newcomer(&peer, &request.name)?;
         let new = NewRequest {
             peer: &peer,
             name: &name,
             claimed: &claimed,
             frame: bytes,
-            link: &link.id,
+            link,
         };
         self.store.put_request(&new, now.unix_ms)?;
-        self.store.use_link(&link.id, &peer, self.age.profile_time(now))?;
+        self.store.use_link(link, &peer, self.age.profile_time(now))?;
         self.drop_oldest_requests(now)?;
         let session = self.session(id)?;
         session.role = session.role.max(Role::Requester);
         session.pairing = Pairing::Idle;
         self.publish_directory()?;
         self.event(Event::Request { peer, name });
-        self.say_kept(id)
+        Ok(())
     }
 
     /// Accepted meanwhile: the answer was sent when this link began, and the request was on its way. Or what was
@@ -313,21 +317,5 @@ impl Engine {
             self.event(Event::RequestDropped { peer, name });
         }
         Ok(())
-    }
-
-    /// Who waits for the user's word, and the key of their mDNS token.
-    pub(super) fn requesters(&self) -> Result<BTreeMap<PeerId, LanKey>, StoreError> {
-        let own = self.identity.peer_id();
-        let requests = self.store.requests()?.into_iter();
-        let keys = requests.map(|request| {
-            let peer = request.peer;
-            let Ok(Frame::ContactRequest(request)) = Frame::decode(&request.frame) else {
-                return Err(StoreError::Corrupt("request"));
-            };
-            let card = request.card.verify(&peer, &own);
-            let card = card.map_err(|_| StoreError::Corrupt("card of a request"))?;
-            Ok((peer, card.lan_key))
-        });
-        keys.collect()
     }
 }

@@ -136,7 +136,7 @@ pub enum Event {
     Joined {
         /// Who.
         peer: PeerId,
-        /// Their display name (hostile text, valid by `sanitize::name`).
+        /// Their display name (hostile text, valid by `name::validate`).
         name: String,
         /// Both keys were verified by a code.
         verified: bool,
@@ -191,6 +191,8 @@ pub enum Event {
         peer: PeerId,
         /// As they are shown: `ben (new key)`.
         name: String,
+        /// As they call themselves (hostile text, valid by `name::validate`).
+        claimed: String,
         /// What it is the end of.
         settles: Settles,
     },

@@ -9,7 +9,7 @@ use super::{Engine, Event, HandleError, Output, Purpose, SessionId, search};
 use crate::{
     delivery::Ranges,
     id::{GroupId, LinkId, MemberId, PeerId, StreamId},
-    invite::{self, ChannelBinding},
+    invite::{self, ChannelBinding, Ends},
     time::Now,
     wire::Role,
 };
@@ -125,6 +125,24 @@ impl Session {
             told: BTreeSet::new(),
             replaced: 0,
             older_copy: OlderCopy::No,
+        }
+    }
+
+    /// What a pairing on this connection is bound to, where we are the inviter.
+    pub(super) fn ends_for_inviter(&self, own: PeerId) -> Ends {
+        Ends {
+            inviter: own,
+            joiner: self.peer,
+            channel: self.channel,
+        }
+    }
+
+    /// The same, where we are the joiner.
+    pub(super) fn ends_for_joiner(&self, own: PeerId) -> Ends {
+        Ends {
+            inviter: self.peer,
+            joiner: own,
+            channel: self.channel,
         }
     }
 }

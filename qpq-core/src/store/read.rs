@@ -1,29 +1,31 @@
 //! A second, read-only connection for screens, `log` and `listen`.
 
+mod chats;
 mod invites;
+mod people;
 mod progress;
 
+pub(super) use chats::find_chat;
+pub use chats::{Chat, FindError};
 pub use invites::OpenLink;
+pub use people::Relation;
+pub use progress::{Recipient, Waiting};
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OpenFlags, Row, named_params};
 
 pub use super::messages::Notice;
 use super::{
-    StoreError, blob,
-    contacts::{open_questions, standing_from_sql, trust_from_sql},
-    from_sql, has_log,
+    StoreError, blob, from_sql, has_log,
     messages::{KIND_NOTICE, KIND_TEXT},
     open_checked, open_still,
 };
 use crate::{
-    contact::{Asking, Person},
     delivery::Delivery,
     id::{MessageId, PeerId},
     secret::Secret,
 };
-pub use progress::{Recipient, Waiting};
 
 /// Reads what the engine committed, also while another process owns the profile.
 pub struct Reader {
@@ -34,50 +36,6 @@ impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reader").finish_non_exhaustive()
     }
-}
-
-/// One conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chat {
-    /// Its row.
-    pub id: i64,
-    /// Name as shown; hostile text, valid by `name::validate`.
-    pub name: String,
-    /// Its members, the profile's owner left out.
-    pub members: Vec<PeerId>,
-    /// All members' keys were verified.
-    pub verified: bool,
-    /// Something can be written to it: its person was not removed.
-    pub live: bool,
-}
-
-/// What somebody is to the profile's owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Relation {
-    /// Either may write to the other.
-    Contact,
-    /// The user blocked them.
-    Blocked,
-    /// A new key under a known name, about which the user has not decided.
-    Held,
-    /// The user removed them; the history is left.
-    Removed,
-    /// They were asked to be a contact, and have not answered.
-    Asked,
-}
-
-/// Why no chat was found.
-#[derive(Debug, thiserror::Error)]
-pub enum FindError {
-    /// None.
-    #[error("there is no chat with this name")]
-    Unknown,
-    /// Several; a line for each.
-    #[error("several chats answer to this name")]
-    Ambiguous(Vec<String>),
-    /// The database could not be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// One message of the history.
@@ -144,12 +102,6 @@ pub struct Query {
 /// Shown in place of content of a later version; the content itself is kept.
 const NEEDS_NEWER: &str = "(this message needs a newer qpq)";
 
-const CHATS: &str = "SELECT chat.id, contact.name, contact.peer, contact.trust, contact.state <> 2
-    FROM chat JOIN contact USING(peer) ORDER BY contact.name";
-
-const PEOPLE: &str = "SELECT peer, name, claimed, trust, state, blocked, last_seen FROM contact
-    ORDER BY name, peer";
-
 /// The conditions of [`Query`]; `last` turns the order twice.
 const MESSAGES: &str = "SELECT * FROM (
     SELECT message.id AS row, message.message_id, contact.name, message.sender, message.own, contact.trust,
@@ -191,104 +143,6 @@ impl Reader {
         String::from_utf8(name).map_err(|_| StoreError::Corrupt("own name"))
     }
 
-    /// All chats, by name.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be read.
-    pub fn chats(&self) -> Result<Vec<Chat>, StoreError> {
-        chats(&self.connection)
-    }
-
-    /// Everybody who is or was a contact, by name.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be read.
-    pub fn people(&self) -> Result<Vec<Person>, StoreError> {
-        let mut statement = self.connection.prepare_cached(PEOPLE)?;
-        let people = statement.query_map([], |row| {
-            Ok(Person {
-                peer: PeerId(blob(row, 0)?),
-                name: row.get(1)?,
-                claimed: row.get(2)?,
-                trust: trust_from_sql(row.get(3)?),
-                standing: standing_from_sql(row.get(4)?),
-                blocked: row.get(5)?,
-                last_seen: row.get(6)?,
-            })
-        })?;
-        Ok(people.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Who asks to be a contact, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be read.
-    pub fn asking(&self) -> Result<Vec<Asking>, StoreError> {
-        let sql =
-            "SELECT peer, name, claimed, stored_at FROM request WHERE NOT refused ORDER BY stored_at, peer";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let asking = statement.query_map([], |row| {
-            Ok(Asking {
-                peer: PeerId(blob(row, 0)?),
-                name: row.get(1)?,
-                claimed: row.get(2)?,
-                stored_at: row.get(3)?,
-            })
-        })?;
-        Ok(asking.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Who was asked to be a contact and has not answered: id, and the name where it is known.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be read.
-    pub fn asked(&self) -> Result<Vec<(PeerId, Option<String>)>, StoreError> {
-        let sql = "SELECT peer, inviter FROM pending_join WHERE link IS NOT NULL OR inviter IS NOT NULL ORDER BY peer";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let asked = statement.query_map([], |row| Ok((PeerId(blob(row, 0)?), row.get(1)?)))?;
-        Ok(asked.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// What everybody is to the profile's owner.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be read.
-    pub fn relations(&self) -> Result<BTreeMap<PeerId, Relation>, StoreError> {
-        let sql = "SELECT peer, 0, 0, 1 FROM pending_join WHERE peer NOT IN (SELECT peer FROM contact)
-                   UNION ALL SELECT peer, state, blocked, 0 FROM contact";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let relations = statement.query_map([], |row| {
-            let (state, blocked, asked): (i64, bool, bool) = (row.get(1)?, row.get(2)?, row.get(3)?);
-            let relation = match (asked, blocked, state) {
-                (true, _, _) => Relation::Asked,
-                (false, true, _) => Relation::Blocked,
-                (false, false, 1) => Relation::Held,
-                (false, false, 2) => Relation::Removed,
-                (false, false, _) => Relation::Contact,
-            };
-            Ok((PeerId(blob(row, 0)?), relation))
-        })?;
-        let mut relations: BTreeMap<PeerId, Relation> = relations.collect::<rusqlite::Result<_>>()?;
-        let questions = open_questions(&self.connection)?;
-        for person in self.people()? {
-            // What is for them waits for the same answer.
-            if relations.get(&person.peer) == Some(&Relation::Contact)
-                && questions.contains(&person.name.to_lowercase())
-            {
-                relations.insert(person.peer, Relation::Held);
-            }
-        }
-        Ok(relations)
-    }
-
-    /// Finds a chat by name (case matters only where it must), or by the full or short id of its contact.
-    ///
-    /// # Errors
-    /// [`FindError`].
-    pub fn find_chat(&self, wanted: &str) -> Result<Chat, FindError> {
-        find_chat(&self.connection, wanted)
-    }
-
     /// Messages, oldest first.
     ///
     /// # Errors
@@ -327,22 +181,6 @@ impl Reader {
         Ok(statement.query_row((id.0, author.0), |row| row.get(0))?)
     }
 
-    /// The newest of those who became contacts at or after this time (Unix ms) and know it: for whoever may have
-    /// missed that event.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be read.
-    pub fn joined_since(&self, unix_ms: i64) -> Result<Option<Chat>, StoreError> {
-        let sql = "SELECT chat.id FROM chat JOIN contact USING(peer) WHERE contact.added_at >= ?1
-                   AND NOT EXISTS(SELECT 1 FROM accepted_join WHERE accepted_join.peer = contact.peer)
-                   ORDER BY contact.added_at DESC LIMIT 1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let id: Option<i64> = statement.query_row([unix_ms], |row| row.get(0)).optional()?;
-        let mut chats = self.chats()?;
-        chats.retain(|chat| Some(chat.id) == id);
-        Ok(chats.pop())
-    }
-
     #[cfg(test)]
     pub(super) fn execute_for_test(&self, sql: &str) -> rusqlite::Result<usize> {
         self.connection.execute(sql, [])
@@ -354,57 +192,6 @@ fn cannot_write(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
     let code = error.sqlite_error_code();
     matches!(code, Some(CannotOpen | DiskFull | ReadOnly | SystemIoFailure))
-}
-
-impl Chat {
-    /// `ben · 7k2f-9qxm`: enough to tell it from its namesakes.
-    pub fn line(&self) -> String {
-        let ids = self.members.iter().map(PeerId::short).collect::<Vec<_>>();
-        format!("{} · {}", self.name, ids.join(" "))
-    }
-}
-
-fn chats(connection: &Connection) -> Result<Vec<Chat>, StoreError> {
-    let mut statement = connection.prepare_cached(CHATS)?;
-    let chats = statement.query_map([], |row| {
-        Ok(Chat {
-            id: row.get(0)?,
-            name: row.get(1)?,
-            members: vec![PeerId(blob(row, 2)?)],
-            verified: row.get::<_, i64>(3)? > 0,
-            live: row.get(4)?,
-        })
-    })?;
-    Ok(chats.collect::<rusqlite::Result<_>>()?)
-}
-
-/// The one meaning of a chat's name, for the engine and for screens.
-pub(super) fn find_chat(connection: &Connection, wanted: &str) -> Result<Chat, FindError> {
-    let chats = chats(connection)?;
-    // Ids first: whoever calls himself like somebody else's id does not get that person's messages.
-    let folded = wanted.to_lowercase();
-    let id_matches = |peer: &PeerId| peer.to_text() == folded || peer.short() == folded;
-    let by_id = |chat: &&Chat| chat.members.iter().any(id_matches);
-    let by_name = |chat: &&Chat| chat.name == wanted;
-    let by_folded_name = |chat: &&Chat| chat.name.to_lowercase() == folded;
-    let mut found: Vec<Chat> = chats.iter().filter(by_id).cloned().collect();
-    // A removed person's chat is found by its name as long as that is nobody else's.
-    for live in [true, false] {
-        let all = || chats.iter().filter(|chat| chat.live == live);
-        if found.is_empty() {
-            found = all().filter(by_name).cloned().collect();
-        }
-        if found.is_empty() {
-            found = all().filter(by_folded_name).cloned().collect();
-        }
-    }
-    match (found.pop(), found.as_slice()) {
-        (None, _) => Err(FindError::Unknown),
-        (Some(chat), []) => Ok(chat),
-        (Some(chat), others) => Err(FindError::Ambiguous(
-            others.iter().chain([&chat]).map(Chat::line).collect(),
-        )),
-    }
 }
 
 fn read_message(row: &Row<'_>, own_name: &str) -> rusqlite::Result<Message> {

@@ -8,6 +8,7 @@
 mod upgrade;
 
 use super::{
+    open::SCHEMA_VERSION,
     read::{Reader, Relation},
     *,
 };

@@ -17,6 +17,8 @@
 mod faults;
 #[path = "net/generation.rs"]
 mod generation;
+#[path = "net/looks.rs"]
+mod looks;
 #[path = "net/points.rs"]
 mod points;
 

@@ -11,7 +11,7 @@ use qpq_core::{
 };
 use tokio::{sync::broadcast::Receiver, time::Instant};
 
-use super::{Newcomers, Wake, contact, deadline, lost, missed, wake};
+use super::{Newcomers, Wake, contact, deadline, lost, missed, news, wake};
 use crate::{
     duration,
     event::{Event, Spoken, Time},
@@ -82,15 +82,20 @@ pub(super) async fn run(
     if waited.is_ok() {
         waited = wait(&mut events, newcomers, term, sink).await;
     }
-    if let (Ok(()), Some(link)) = (&waited, link) {
-        // One invite is for one person: who was told the code does not need the link.
-        let _ = owner.command(Command::ForgetLink(link)).await;
-    }
-    if waited.is_err() {
-        // The failure to be told is the first one; a dying engine forgets the code anyway.
-        let _ = owner.command(Command::CancelInvite).await;
-    }
+    take_back(owner, &waited, link).await;
     waited
+}
+
+/// What is of no use any more. The failure to be told is the first one.
+async fn take_back(owner: &Owner, waited: &Result<(), Failure>, link: Option<LinkId>) {
+    let useless = match (waited, link) {
+        // One invite is for one person: who was told the code does not need the link.
+        (Ok(()), Some(link)) => Command::ForgetLink(link),
+        (Ok(()), None) => return,
+        // A dying engine forgets the code anyway.
+        (Err(_), _) => Command::CancelInvite,
+    };
+    let _ = owner.command(useless).await;
 }
 
 /// Tells the code, and a link for those who are not within earshot: where there are too many, the code will do.
@@ -143,33 +148,24 @@ async fn wait(
     );
     loop {
         match wake(events, Some(until), sink).await? {
-            Wake::Event(engine::Event::Joined {
-                peer,
-                name,
-                verified,
-                settles: Settles { invite: true, .. },
-            }) => {
-                return Ok(sink
-                    .put(Event::Joined {
-                        name,
-                        id: peer,
-                        verified,
-                    })
-                    .await?);
-            }
+            Wake::Event(
+                event @ engine::Event::Joined {
+                    settles: Settles { invite: true, .. },
+                    ..
+                },
+            ) => return news::tell(event, sink).await,
             Wake::Event(engine::Event::Held {
                 name,
+                claimed,
                 settles: Settles { invite: true, .. },
                 ..
-            }) => return Err(contact::held(&name)),
+            }) => return Err(contact::key_question(&claimed, &name)),
             Wake::Event(engine::Event::GuessFailed { left: 0 }) => return Err(spent()),
             // The engine's clock goes on while the machine sleeps, where our deadline does not.
             Wake::Event(engine::Event::InviteExpired) => return Err(expired(lifetime)),
             Wake::Event(engine::Event::Reopened) => return Err(lost()),
             Wake::Event(engine::Event::GuessFailed { left }) => sink.put(Event::GuessFailed { left }).await?,
-            Wake::Event(engine::Event::Request { peer, name }) => {
-                sink.put(Event::Request { name, id: peer }).await?;
-            }
+            Wake::Event(event @ engine::Event::Request { .. }) => news::tell(event, sink).await?,
             Wake::Lagged => {
                 if let Some(joined) = newcomers.first()? {
                     return Ok(sink.put(joined).await?);

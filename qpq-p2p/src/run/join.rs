@@ -13,11 +13,10 @@ use tokio::sync::broadcast::Receiver;
 use super::{
     Newcomers, Wake,
     contact::{self, quoted},
-    deadline, lost, missed, wake,
+    deadline, lost, missed, news, wake,
 };
 use crate::{
     duration,
-    event::Event,
     failure::{Failure, FailureCode},
     owner::Owner,
     request::Resumed,
@@ -70,32 +69,22 @@ async fn wait(
     let until = deadline(patience.saturating_sub(elapsed));
     loop {
         match wake(events, Some(until), sink).await? {
-            Wake::Event(engine::Event::Joined {
-                peer,
-                name,
-                verified,
-                settles: Settles { join: true, .. },
-            }) => {
-                return Ok(sink
-                    .put(Event::Joined {
-                        name,
-                        id: peer,
-                        verified,
-                    })
-                    .await?);
-            }
-            Wake::Event(engine::Event::Asked {
-                peer,
-                name,
-                settles: Settles { join: true, .. },
-            }) => {
-                return Ok(sink.put(Event::Asked { name, id: peer }).await?);
-            }
+            Wake::Event(
+                event @ (engine::Event::Joined {
+                    settles: Settles { join: true, .. },
+                    ..
+                }
+                | engine::Event::Asked {
+                    settles: Settles { join: true, .. },
+                    ..
+                }),
+            ) => return news::tell(event, sink).await,
             Wake::Event(engine::Event::Held {
                 name,
+                claimed,
                 settles: Settles { join: true, .. },
                 ..
-            }) => return Err(contact::held(&name)),
+            }) => return Err(contact::key_question(&claimed, &name)),
             Wake::Event(engine::Event::JoinFailed(failure)) => {
                 return Err(failed(&newcomers.reader, failure));
             }

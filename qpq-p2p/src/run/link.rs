@@ -10,7 +10,7 @@ use qpq_core::{
 };
 use tokio::sync::broadcast::Receiver;
 
-use super::{Wake, deadline, join::failed, lost, wake};
+use super::{Wake, deadline, join::failed, lost, news, wake};
 use crate::{
     duration,
     event::{Event, Spoken, Time},
@@ -88,15 +88,11 @@ async fn wait(
     let until = deadline(patience);
     loop {
         match wake(events, Some(until), sink).await? {
-            Wake::Event(engine::Event::Asked { peer, name, .. }) if peer == inviter => {
-                return Ok(sink.put(Event::Asked { name, id: peer }).await?);
-            }
-            // Accepted at once, or met by a code meanwhile.
-            Wake::Event(engine::Event::Joined {
-                peer, name, verified, ..
-            }) if peer == inviter => {
-                let id = peer;
-                return Ok(sink.put(Event::Joined { name, id, verified }).await?);
+            // Joined: accepted at once, or met by a code meanwhile.
+            Wake::Event(event @ (engine::Event::Asked { peer, .. } | engine::Event::Joined { peer, .. }))
+                if peer == inviter =>
+            {
+                return news::tell(event, sink).await;
             }
             Wake::Event(engine::Event::JoinFailed(failure)) => return Err(failed(reader, failure)),
             Wake::Event(engine::Event::Reopened) => return Err(lost()),

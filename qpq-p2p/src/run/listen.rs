@@ -15,7 +15,7 @@ use qpq_core::{
     store::read::{Chat, Message, Query, Reader},
 };
 
-use super::{Wake, deadline, find_chat, is_unwanted, wake};
+use super::{Wake, deadline, find_chat, is_unwanted, news, wake};
 use crate::{event::Event, failure::Failure, owner::Owner, request::Shown, sink::Sink};
 
 /// So many messages are shown before they are marked as read, in one transaction.
@@ -129,39 +129,33 @@ async fn sleep_until_message(
                 engine::Event::Message { .. } | engine::Event::Request { .. } | engine::Event::Held { .. },
             )
             | Wake::Lagged => return Ok(true),
-            Wake::Event(engine::Event::RequestDropped { peer, name }) => {
-                sink.put(Event::RequestDropped { name, id: peer }).await?;
-            }
-            Wake::Event(engine::Event::Joined {
-                peer, name, verified, ..
-            }) => {
-                sink.put(Event::Joined {
-                    name,
-                    id: peer,
-                    verified,
-                })
-                .await?;
-            }
-            Wake::Event(engine::Event::Declined { peer, name }) => {
-                sink.put(Event::Declined { name, id: peer }).await?;
-            }
+            Wake::Event(
+                event @ (engine::Event::RequestDropped { .. }
+                | engine::Event::Joined { .. }
+                | engine::Event::Declined { .. }),
+            ) => news::tell(event, sink).await?,
             Wake::Event(engine::Event::Missing { chat, count }) => {
-                let chats = reader.chats()?;
-                if let Some(chat) = chats.into_iter().find(|known| known.id == chat) {
-                    let chat = chat.name;
+                if let Some(chat) = name_of(reader, chat)? {
                     sink.put(Event::Missing { chat, count }).await?;
                 }
             }
             Wake::Event(engine::Event::RolledBack { chat }) => {
-                let chats = reader.chats()?;
-                if let Some(chat) = chats.into_iter().find(|known| known.id == chat) {
-                    sink.put(Event::RolledBack { chat: chat.name }).await?;
+                if let Some(chat) = name_of(reader, chat)? {
+                    sink.put(Event::RolledBack { chat }).await?;
                 }
             }
             Wake::Event(_) => {}
             Wake::TimeOver | Wake::Unwanted => return Ok(false),
         }
     }
+}
+
+fn name_of(reader: &Reader, chat: i64) -> Result<Option<String>, Failure> {
+    let chats = reader.chats()?.into_iter();
+    Ok(chats
+        .filter(|known| known.id == chat)
+        .map(|chat| chat.name)
+        .next())
 }
 
 /// Those who wait for the user's word, each told once.

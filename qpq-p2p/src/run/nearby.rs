@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use qpq_core::{contact::Standing, id::PeerId, store::read::Reader};
+use qpq_core::{
+    contact::{NEW_KEY, Standing},
+    id::PeerId,
+    store::read::Reader,
+};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::{
@@ -121,7 +125,7 @@ impl People {
             .values()
             .any(|contact| contact.to_lowercase() == folded);
         if is_taken {
-            format!("{name} (new key)")
+            format!("{name} {NEW_KEY}")
         } else {
             name
         }

@@ -15,8 +15,9 @@ use std::{
 use qpq_core::{passphrase::Passphrase, vault::Vault};
 
 use crate::{
-    owners::{lines, until},
-    people::{Person, Running, code_of, free_port, object, text},
+    mortal::database_with,
+    owners::lines,
+    people::{Person, Running, code_of, free_port, object, text, until},
 };
 
 const PASSPHRASES: [&str; 2] = ["canary-passphrase-of-old", "canary-passphrase-of-new"];
@@ -322,11 +323,7 @@ fn canaries(people: &[&Person], code: &str, link: &str) -> Vec<Canary> {
 
 /// Keys and ids from the database, the state of MLS with them.
 fn stored(folder: &Path, whose: &str, key: &[u8; 32]) -> Vec<Canary> {
-    let connection = rusqlite::Connection::open(folder.join("qpq.db")).unwrap();
-    let hex: String = key.iter().map(|byte| format!("{byte:02X}")).collect();
-    connection
-        .execute_batch(&format!("PRAGMA key = \"x'{hex}'\""))
-        .unwrap();
+    let connection = database_with(folder, key);
     let sql = "SELECT 'LAN key', value FROM meta WHERE key = 'lan_key'
                UNION ALL SELECT 'secret of a link', secret FROM link
                UNION ALL SELECT 'group id', group_id FROM grp

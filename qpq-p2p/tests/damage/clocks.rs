@@ -1,31 +1,19 @@
 //! A clock that cannot be right is named, and nothing else is made of it. The rules are tested in the core, where time
 //! is an argument; here the last look of a real profile is moved instead of the machine's clock.
 
-use std::{
-    fs,
-    time::{SystemTime, UNIX_EPOCH},
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::{
+    mortal::database,
+    people::{Person, free_port, object, text},
 };
-
-use qpq_core::vault::Vault;
-
-use crate::people::{Person, free_port, object, text};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Makes the profile believe that the clock showed this when it was last looked at.
 fn looked(person: &Person, unix_ms: i64) {
     let folder = person.home.path().join("default");
-    let vault = Vault::open(&fs::read(folder.join("qpq-state.bin")).unwrap(), None).unwrap();
-    let connection = rusqlite::Connection::open(folder.join("qpq.db")).unwrap();
-    let key: String = vault
-        .database_key
-        .expose()
-        .iter()
-        .map(|byte| format!("{byte:02X}"))
-        .collect();
-    connection
-        .execute_batch(&format!("PRAGMA key = \"x'{key}'\""))
-        .unwrap();
+    let connection = database(&folder);
     let sql = "UPDATE meta SET value = CAST(CAST(?1 AS TEXT) AS BLOB) WHERE key = 'looked'";
     assert_eq!(connection.execute(sql, [unix_ms]).unwrap(), 1);
 }

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::{
     copy, flipped,
-    owners::{PATIENCE, daemon, lines},
-    people::{Person, anna_and_ben, meet, object, text},
+    owners::{daemon, lines},
+    people::{PATIENCE, Person, anna_and_ben, meet, object, text},
 };
 
 fn folder(person: &Person) -> PathBuf {

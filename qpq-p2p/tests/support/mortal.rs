@@ -61,11 +61,12 @@ pub(crate) fn database_key(folder: &Path) -> Secret<32> {
 
 /// Its database, past the program.
 pub(crate) fn database(folder: &Path) -> Connection {
-    let key: String = database_key(folder)
-        .expose()
-        .iter()
-        .map(|byte| format!("{byte:02X}"))
-        .collect();
+    database_with(folder, database_key(folder).expose())
+}
+
+/// The same with its key: for a profile with a passphrase.
+pub(crate) fn database_with(folder: &Path, key: &[u8; 32]) -> Connection {
+    let key: String = key.iter().map(|byte| format!("{byte:02X}")).collect();
     let connection = Connection::open(folder.join("qpq.db")).unwrap();
     connection
         .execute_batch(&format!("PRAGMA key = \"x'{key}'\""))

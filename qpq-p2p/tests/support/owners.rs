@@ -12,28 +12,12 @@ use std::{
     path::PathBuf,
     process::{ChildStdin, Stdio},
     sync::mpsc::{Receiver, channel},
-    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::people::{KillOnDrop, Person, Running, object};
-
-/// More than any step takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-#[track_caller]
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::yield_now();
-    }
-}
+use crate::people::{KillOnDrop, Person, Running, object, until};
 
 pub(crate) fn lock_note(person: &Person) -> (Option<u32>, Option<PathBuf>) {
     let note = fs::read_to_string(person.home.path().join("default/lock")).unwrap_or_default();

@@ -15,6 +15,7 @@ use std::{
     ops::{Deref, DerefMut},
     os::unix::ffi::OsStrExt,
     process::{Child, ChildStdout, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -201,4 +202,20 @@ pub(crate) fn meet(anna: &Person, ben: &Person) {
         "anna"
     );
     assert_eq!(object(&invite.ended(0))["name"], "ben");
+}
+
+/// More than any step takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is looked for, once it is there.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        std::thread::yield_now();
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
     contact::Standing,
     group,
     id::PeerId,
-    invite::{Ends, JoinFailure, Link, LinkKeys, Prover},
+    invite::{JoinFailure, Link, LinkKeys, Prover},
     secret::Secret,
     store::{PendingLink, StoreError},
     time::Now,
@@ -155,11 +155,7 @@ impl Engine {
         }
         let own = self.identity.peer_id();
         let session = self.session(id)?;
-        let ends = Ends {
-            inviter: session.peer,
-            joiner: own,
-            channel: session.channel,
-        };
+        let ends = session.ends_for_joiner(own);
         let Some(keys) = self.keys_for(&ends.inviter)? else {
             self.drop_session(id, now);
             return Ok(());
@@ -179,11 +175,7 @@ impl Engine {
     ) -> Result<(), HandleError> {
         let own = self.identity.peer_id();
         let session = self.session(id)?;
-        let ends = Ends {
-            inviter: session.peer,
-            joiner: own,
-            channel: session.channel,
-        };
+        let ends = session.ends_for_joiner(own);
         let Some(keys) = self.keys_for(&ends.inviter)? else {
             self.drop_session(id, now);
             return Ok(());

@@ -1,6 +1,6 @@
 //! A database of version 1 becomes one of this version: all of it, or nothing.
 
-use super::*;
+use super::{open::version, *};
 use crate::{
     contact::{Standing, Trust},
     delivery::Delivery,

@@ -2,7 +2,7 @@
 
 use qpq_core::{contact::Standing, id::PeerId, store::read::Reader};
 
-use super::nothing_to_decide;
+use super::failures::nothing_to_decide;
 use crate::{
     event::{Event, Path, Trust},
     failure::{Failure, FailureCode},
