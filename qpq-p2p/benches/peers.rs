@@ -129,6 +129,14 @@ fn measure(quick: bool) {
         let runs = node::rate(&folder.0, scale);
         report.rate(what, &runs, open.p50);
     }
+    report.section("A link");
+    let connect = node::connect(&disk.0, bare::CONNECTS);
+    report.latency("dial of a contact to its Hello", &connect, &[]);
+    let bar = Bar {
+        limit: iroh.connect.p50,
+        what: "bare iroh",
+    };
+    report.against(connect.p50, &bar);
     program::measure(&disk.0, scale, &mut report);
 }
 

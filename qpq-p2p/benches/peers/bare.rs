@@ -13,7 +13,7 @@ use rand_core::OsRng;
 use super::{PAUSE, TEXT, process::Process, report::Quantiles};
 
 /// Connections that are made and closed.
-const CONNECTS: usize = 50;
+pub(crate) const CONNECTS: usize = 50;
 
 /// What was measured.
 pub(crate) struct Bare {

@@ -3,14 +3,14 @@
 use std::{
     fs,
     io::BufRead,
-    net::UdpSocket,
+    net::{SocketAddr, UdpSocket},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use qpq_core::{
-    engine::{Command, Engine, Event, Reply},
+    engine::{Command, Engine, Event, Purpose, Reply},
     id::{MessageId, PeerId},
     identity::Identity,
     invite::Nameplate,
@@ -20,9 +20,10 @@ use qpq_core::{
         read::{Query, Reader},
     },
     vault::Vault,
+    wire::{self, Frame, Hello},
 };
 use qpq_p2p::{
-    endpoint::Interfaces,
+    endpoint::{self, Interfaces},
     node::{NetworkSettings, Node, NodeOptions, clock},
 };
 use rand_core::OsRng;
@@ -38,7 +39,7 @@ struct Peer {
     node: Arc<Node>,
     events: Receiver<Event>,
     history: Reader,
-    id: PeerId,
+    identity: Identity,
 }
 
 impl Peer {
@@ -49,7 +50,7 @@ impl Peer {
         store::create(&database, &vault.database_key, name, &Secret::random(&mut OsRng)).unwrap();
         let history = Reader::open(&database, &vault.database_key).unwrap();
         let identity = Identity::from_seed(&vault.identity_seed);
-        let id = identity.peer_id();
+        let own = Identity::from_seed(&vault.identity_seed);
         let open = move || {
             let identity = Identity::from_seed(&vault.identity_seed);
             Engine::open(
@@ -80,7 +81,7 @@ impl Peer {
             node: Arc::new(node),
             events,
             history,
-            id,
+            identity: own,
         }
     }
 
@@ -175,6 +176,38 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// From the dial to the other node's Hello, without a node of our own.
+    async fn connect(&self, peer: PeerId, address: SocketAddr, count: usize) -> Vec<Duration> {
+        let endpoint = endpoint::bind(&self.identity, &Interfaces::Loopback)
+            .await
+            .unwrap();
+        let mut times = Vec::new();
+        for n in 0..count {
+            let hello = Frame::Hello(Hello {
+                min: *wire::VERSION.start(),
+                max: *wire::VERSION.end(),
+                features: 0,
+                session: u64::try_from(n).unwrap().to_be_bytes(),
+                purpose: Purpose::Peer,
+            });
+            let start = Instant::now();
+            let connection = endpoint::dial(&endpoint, peer, &[address]).await.unwrap();
+            let (mut send, mut recv) = connection.open_bi().await.unwrap();
+            send.write_all(&hello.encode()).await.unwrap();
+            let mut header = [0; wire::HEADER];
+            recv.read_exact(&mut header).await.unwrap();
+            recv.read_exact(&mut vec![0; wire::body_len(&header).unwrap()])
+                .await
+                .unwrap();
+            times.push(start.elapsed());
+            connection.close(0_u32.into(), b"");
+        }
+        endpoint.close().await;
+        times
+    }
+}
+
 fn say(chat: &str, text: String) -> Command {
     let id = MessageId(*Secret::random(&mut OsRng).expose());
     Command::Send {
@@ -187,7 +220,7 @@ fn say(chat: &str, text: String) -> Command {
 #[tokio::main]
 pub(crate) async fn serve(folder: &Path, name: &str, mdns_port: u16) {
     let mut peer = Peer::start(folder, name, mdns_port).await;
-    println!("{}", peer.id.to_text());
+    println!("{}", peer.identity.peer_id().to_text());
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split(' ').collect();
@@ -224,6 +257,12 @@ pub(crate) async fn serve(folder: &Path, name: &str, mdns_port: u16) {
                 println!("done");
             }
             ["flood", count] => println!("{}", peer.flood("ben", count.parse().unwrap()).await.as_nanos()),
+            ["connect", other, address, count] => {
+                peer.node.shutdown().await;
+                let (other, address) = (other.parse().unwrap(), address.parse().unwrap());
+                let times = Quantiles::of(peer.connect(other, address, count.parse().unwrap()).await);
+                println!("{} {}", times.p50.as_nanos(), times.p99.as_nanos());
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -234,6 +273,7 @@ pub(crate) async fn serve(folder: &Path, name: &str, mdns_port: u16) {
 struct Pair {
     anna: Process,
     ben: Process,
+    ben_id: String,
 }
 
 impl Pair {
@@ -248,14 +288,23 @@ impl Pair {
             let folder = folder.join(name);
             let _ = fs::remove_dir_all(&folder);
             let mut process = Process::start(&["node", folder.to_str().unwrap(), name, &port]);
-            process.line();
-            process
+            let id = process.line();
+            (process, id)
         };
-        let (mut anna, mut ben) = (start("anna"), start("ben"));
+        let ((mut anna, _), (mut ben, ben_id)) = (start("anna"), start("ben"));
         let code = anna.ask("invite");
         assert_eq!(ben.ask(&format!("join {code}")), "joined");
         assert_eq!(anna.line(), "joined");
-        Self { anna, ben }
+        Self { anna, ben, ben_id }
+    }
+}
+
+/// As the processes print them.
+fn quantiles(line: &str) -> Quantiles {
+    let (p50, p99) = line.split_once(' ').unwrap();
+    Quantiles {
+        p50: Duration::from_nanos(p50.parse().unwrap()),
+        p99: Duration::from_nanos(p99.parse().unwrap()),
     }
 }
 
@@ -267,14 +316,47 @@ pub(crate) fn latency(folder: &Path, scale: Scale, pause: Duration) -> Vec<Quant
         let line = pair
             .anna
             .ask(&format!("ping {} {}", scale.paced, pause.as_millis()));
-        let (p50, p99) = line.split_once(' ').unwrap();
         assert_eq!(pair.ben.line(), "done");
-        Quantiles {
-            p50: Duration::from_nanos(p50.parse().unwrap()),
-            p99: Duration::from_nanos(p99.parse().unwrap()),
-        }
+        quantiles(&line)
     });
     runs.collect()
+}
+
+/// From the dial to the Hello of the other, a contact.
+pub(crate) fn connect(folder: &Path, count: usize) -> Quantiles {
+    let mut pair = Pair::new(folder);
+    let port = udp_port(pair.ben.id());
+    let line = pair
+        .anna
+        .ask(&format!("connect {} 127.0.0.1:{port} {count}", pair.ben_id));
+    quantiles(&line)
+}
+
+/// The port of a process's endpoint: the socket that is bound to 127.0.0.1 alone.
+fn udp_port(process: u32) -> u16 {
+    let inodes: Vec<String> = fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .filter_map(|link| {
+            Some(
+                link.to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    let table = fs::read_to_string(format!("/proc/{process}/net/udp")).unwrap();
+    let port = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let port = fields.get(1)?.strip_prefix("0100007F:")?;
+        inodes
+            .iter()
+            .any(|inode| fields.get(9) == Some(&inode.as_str()))
+            .then_some(port)
+            .map(|port| u16::from_str_radix(port, 16).unwrap())
+    };
+    table.lines().find_map(port).expect("a socket")
 }
 
 /// What a flood of messages cost.

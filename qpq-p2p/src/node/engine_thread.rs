@@ -87,7 +87,7 @@ pub(crate) struct EngineThread {
     pub(crate) stop: Arc<AtomicBool>,
 }
 
-/// The thread, as whoever ends it holds it. It is never left behind: a process that ended while the thread closes the
+/// The thread, as whoever ends it holds it, and waits for it: a process that ended while the thread closes the
 /// database would take SQLite and its cryptography away under it, and die of that.
 pub(crate) struct Worker {
     thread: Option<thread::JoinHandle<()>>,
@@ -273,7 +273,8 @@ mod tests {
         outputs: mpsc::UnboundedReceiver<FromEngine>,
         replies: Replies,
         thread: thread::JoinHandle<()>,
-        _home: TempDir,
+        stop: Arc<AtomicBool>,
+        home: TempDir,
     }
 
     fn start(clock: Clock) -> Running {
@@ -294,21 +295,22 @@ mod tests {
         let (engine, _) = open().unwrap();
         let (inputs, inputs_out) = mpsc::channel(QUEUE);
         let (outputs_in, outputs) = mpsc::unbounded_channel();
-        let replies = Replies::default();
+        let (replies, stop) = (Replies::default(), Arc::default());
         let thread = EngineThread {
             inputs: inputs_out,
             outputs: outputs_in,
             replies: replies.clone(),
             clock,
             reopen: Box::new(open),
-            stop: Arc::default(),
+            stop: Arc::clone(&stop),
         };
         Running {
             inputs,
             outputs,
             replies,
             thread: thread.start(engine).unwrap(),
-            _home: home,
+            stop,
+            home,
         }
     }
 
@@ -360,5 +362,18 @@ mod tests {
         );
         drop(running.inputs);
         running.thread.join().unwrap();
+    }
+
+    #[test]
+    fn whoever_lets_go_of_the_thread_waits_until_it_has_left_the_database() {
+        for _ in 0..20 {
+            let running = start(clock::system());
+            let log = running.home.path().join("store-wal");
+            assert!(log.exists(), "the database is open");
+            // Somebody else may still be able to send.
+            let _other = running.inputs.clone();
+            drop(Worker::new(running.thread, running.stop, running.inputs));
+            assert!(!log.exists(), "whoever closes it last takes its log away");
+        }
     }
 }
