@@ -14,10 +14,9 @@ use std::time::Duration;
 use net::Net;
 use qpq_core::{
     delivery::{Range, Ranges},
-    engine::{Event, Purpose, SessionId},
+    engine::{Event, Purpose},
     id::MemberId,
     identity::Context,
-    store::read::Notice,
     wire::{App, AppAck, Frame, Kind, StreamRanges, Want},
 };
 
