@@ -35,3 +35,19 @@ pub(crate) fn replay(name: &str, run: fn(&[u8])) {
         assert!(in_time, "{} took longer than {LONGEST:?}", file.display());
     }
 }
+
+/// A test for each target by its name, and one that none is left out. `replay` and `TARGETS` are the crate's.
+macro_rules! replays {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            replay(stringify!($name));
+        })*
+
+        #[test]
+        fn no_target_is_left_out() {
+            let all: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+            assert_eq!(all, [$(stringify!($name)),*]);
+        }
+    };
+}

@@ -5,6 +5,7 @@
 mod bench;
 #[path = "support/net.rs"]
 mod net;
+#[macro_use]
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 #[path = "support/scenes.rs"]
@@ -18,22 +19,6 @@ fn replay(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).unwrap();
     assert!(target.memory.is_none_or(|memory| memory(1_000) < 1 << 20));
     replay::replay(name, target.run);
-}
-
-macro_rules! replays {
-    ($($name:ident),* $(,)?) => {
-        $(#[test]
-        fn $name() {
-            replay(stringify!($name));
-        })*
-
-        #[test]
-        fn no_target_is_left_out() {
-            let replayed = [$(stringify!($name)),*];
-            let all: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
-            assert_eq!(all, replayed);
-        }
-    };
 }
 
 replays!(

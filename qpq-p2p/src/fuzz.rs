@@ -29,6 +29,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 }
 
 #[cfg(test)]
+#[macro_use]
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 
@@ -39,21 +40,6 @@ mod every_input_is_survived_by {
     fn replay(name: &str) {
         let target = TARGETS.iter().find(|target| target.name == name).unwrap();
         replay::replay(name, target.run);
-    }
-
-    macro_rules! replays {
-        ($($name:ident),* $(,)?) => {
-            $(#[test]
-            fn $name() {
-                replay(stringify!($name));
-            })*
-
-            #[test]
-            fn no_target_is_left_out() {
-                let all: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
-                assert_eq!(all, [$(stringify!($name)),*]);
-            }
-        };
     }
 
     replays!(

@@ -105,6 +105,13 @@ fn a_disk_that_runs_full_loses_nothing_that_was_accepted_and_goes_on_by_itself()
     online.kill();
 }
 
+/// What a script said, and what it complained about.
+#[track_caller]
+fn both(ended: Output) -> (String, String) {
+    let stderr = String::from_utf8(ended.stderr.clone()).unwrap();
+    (text(ended, 0), stderr)
+}
+
 /// Nobody runs; what can be told without writing is.
 const FULL: &str = "cat /dev/zero > \"$QPQ_HOME/filler\" 2> /dev/null
     for verb in whoami status log 'contact list'; do \"$0\" $verb > /dev/null; echo \"$verb: $?\"; done
@@ -118,8 +125,7 @@ fn what_needs_no_room_works_on_a_full_disk() {
     let Some(ended) = with_mounts(&anna, &format!("{SMALL}{FULL}")) else {
         return;
     };
-    let stderr = String::from_utf8(ended.stderr.clone()).unwrap();
-    let told = text(ended, 0);
+    let (told, stderr) = both(ended);
     let lines: Vec<_> = told.lines().collect();
     assert_eq!(
         lines,
@@ -149,8 +155,7 @@ fn what_only_reads_works_where_nothing_can_be_written() {
     let Some(ended) = with_mounts(&anna, READ_ONLY) else {
         return;
     };
-    let stderr = String::from_utf8(ended.stderr.clone()).unwrap();
-    let told = text(ended, 0);
+    let (told, stderr) = both(ended);
     let lines: Vec<_> = told.lines().collect();
     assert_eq!(
         lines,
