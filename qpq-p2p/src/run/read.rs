@@ -31,18 +31,7 @@ impl Profile {
                 .await?;
             }
             Read::Status => status::of_store(self, sink).await?,
-            Read::Links => {
-                for link in reader.links(jiff::Timestamp::now().as_millisecond())? {
-                    sink.put(Event::Link {
-                        id: link.id,
-                        expires: Time(link.expires_at),
-                        used_by: link.used_by,
-                        used_by_name: link.used_by_name,
-                        refused: link.refused,
-                    })
-                    .await?;
-                }
-            }
+            Read::Links => links(&reader, sink).await?,
             Read::Chat { name } => {
                 let chat = match name {
                     Some(name) => find_chat(&reader, &name)?,
@@ -60,22 +49,15 @@ impl Profile {
                 since,
                 grep,
             } => {
-                let chat = chat
-                    .map(|name| find_chat(&reader, &name))
-                    .transpose()?
-                    .map(|chat| chat.id);
-                log(
-                    reader,
-                    Query {
-                        chat,
-                        last,
-                        since,
-                        grep,
-                        ..Query::default()
-                    },
-                    sink,
-                )
-                .await?;
+                let chat = chat.map(|name| find_chat(&reader, &name)).transpose()?;
+                let query = Query {
+                    chat: chat.map(|chat| chat.id),
+                    last,
+                    since,
+                    grep,
+                    ..Query::default()
+                };
+                log(reader, query, sink).await?;
             }
             Read::Contacts { who, all } => contact::list(&reader, who.as_deref(), all, None, sink).await?,
             Read::SafetyNumber { who } => contact::safety_number(self, &reader, &who, sink).await?,
@@ -88,6 +70,20 @@ impl Profile {
         }
         Ok(())
     }
+}
+
+async fn links(reader: &Reader, sink: &mut impl Sink) -> Result<(), Failure> {
+    for link in reader.links(jiff::Timestamp::now().as_millisecond())? {
+        sink.put(Event::Link {
+            id: link.id,
+            expires: Time(link.expires_at),
+            used_by: link.used_by,
+            used_by_name: link.used_by_name,
+            refused: link.refused,
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Sends what the query finds: the newest at once, everything page by page.
