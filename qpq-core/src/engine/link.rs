@@ -202,7 +202,7 @@ impl Engine {
         for package in &request.key_packages {
             group::read_key_package(&self.store.provider(), package, &peer)?;
         }
-        let Called { name, claimed, .. } = self.call(&peer, &request.name)?;
+        let Called { name, claimed, .. } = self.name_newcomer(&peer, &request.name)?;
         let new = NewRequest {
             peer: &peer,
             name: &name,

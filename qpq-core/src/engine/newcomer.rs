@@ -47,7 +47,7 @@ impl Engine {
                 held: known.standing == Standing::Held,
             });
         }
-        let called = self.call(&card.member, wanted)?;
+        let called = self.name_newcomer(&card.member, wanted)?;
         let new = NewContact {
             name: &called.name,
             claimed: &called.claimed,
@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// The name for somebody new: the one they give, with a mark where it is somebody's already.
-    pub(super) fn call(&self, peer: &PeerId, wanted: &str) -> Result<Called, StoreError> {
+    pub(super) fn name_newcomer(&self, peer: &PeerId, wanted: &str) -> Result<Called, StoreError> {
         let claimed = name::validate(wanted).unwrap_or_else(|_| peer.short());
         let held = self.store.namesake(&claimed)?.is_some();
         let name = match held {
