@@ -52,7 +52,6 @@ use crate::{
 };
 use ack::Unacked;
 use expiry::Age;
-pub(crate) use expiry::{Doubt, Lived};
 use gaps::{Hole, Watches};
 use inviter::OpenInvite;
 use link::LinkJoining;
@@ -85,6 +84,10 @@ pub struct Engine {
     age: Age,
     /// Own links that expired by then, in profile time, nobody comes with any more.
     links_gone: i64,
+    /// When links are looked at again, by the monotonic clock.
+    links_due: Duration,
+    /// Own requests that expired by then, in profile time, are as good as forgotten.
+    requests_gone: i64,
     outputs: Vec<Output>,
     in_batch: bool,
     poisoned: bool,
@@ -128,6 +131,8 @@ impl Engine {
             watches: BTreeMap::new(),
             age: Age::new(now),
             links_gone: i64::MIN,
+            links_due: now.monotonic,
+            requests_gone: i64::MIN,
             outputs: Vec::new(),
             in_batch: false,
             poisoned: false,
@@ -332,13 +337,13 @@ impl Engine {
             self.close_invite(Refusal::Expired, now)?;
             self.event(Event::InviteExpired);
         }
+        self.tick_age(now)?;
         self.expire_pending_joins(now)?;
-        self.expire_links(now)?;
+        self.tick_links(now)?;
         self.tick_join(now);
         self.tick_acks(now);
         self.tick_gaps(now)?;
         self.tick_older_copies(now)?;
-        self.tick_age(now)?;
         self.plan_wake();
         Ok(())
     }
@@ -353,7 +358,7 @@ impl Engine {
             .map(|contact| (contact.peer, Some(contact.lan_key)));
         let pending = self
             .store
-            .pending_joins()?
+            .pending_joins(self.requests_gone)?
             .into_iter()
             .map(|(peer, _)| (peer, None));
         let requesters = self.requesters()?;
@@ -418,7 +423,7 @@ impl Engine {
             .chain(holes)
             .chain(watches)
             .chain(self.catching().map(|copy| copy.until));
-        let at = all.fold(self.age.next_look, Duration::min);
+        let at = all.fold(self.age.next_look.min(self.links_due), Duration::min);
         self.outputs.push(Output::WakeAt(at));
     }
 

@@ -142,7 +142,7 @@ impl Engine {
         let peer = session.peer;
         let pending = self
             .store
-            .pending_joins()?
+            .pending_joins(self.requests_gone)?
             .into_iter()
             .find(|(asked, _)| *asked == peer);
         let pairing = purpose == Purpose::Pair;
