@@ -1,5 +1,10 @@
 //! Damaged, foreign and missing files of a profile: named in three lines, and left exactly as they are.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and print what was skipped"
+)]
 #![cfg(target_os = "linux")]
 
 #[path = "support/owners.rs"]

@@ -1,5 +1,10 @@
 //! Surroundings that are not as one would wish: each is told in three lines with what helps, and nothing is lost.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and print what was skipped"
+)]
 #![cfg(target_os = "linux")]
 
 #[path = "support/home.rs"]
