@@ -71,6 +71,10 @@ impl Engine {
     /// A message came that cannot be read. Holds also when the step is taken back: it is only a reason to ask.
     pub(super) fn unreadable(&mut self, source: Source, seq: u64, now: Now) {
         if let Some(hole) = self.hole(source, now.monotonic) {
+            if hole.up_to > 0 && hole.wait == ASK_FIRST && hole.unreadable.is_empty() {
+                // It came, and will not come again by itself.
+                hole.ask_at = hole.ask_at.min(now.monotonic);
+            }
             if u64::try_from(hole.unreadable.len()).is_ok_and(|len| len < WANTED) {
                 hole.unreadable.insert(seq);
             }
