@@ -55,7 +55,6 @@ use crate::{
 };
 use ack::Unacked;
 use expiry::Age;
-pub(crate) use expiry::{Doubt, Lived};
 use gaps::{Hole, Watches};
 use inviter::OpenInvite;
 use link::LinkJoining;
@@ -88,6 +87,10 @@ pub struct Engine {
     age: Age,
     /// Own links that expired by then, in profile time, nobody comes with any more.
     links_gone: i64,
+    /// When links are looked at again, by the monotonic clock.
+    links_due: Duration,
+    /// Own requests that expired by then, in profile time, are as good as forgotten.
+    requests_gone: i64,
     outputs: Vec<Output>,
     in_batch: bool,
     poisoned: bool,
@@ -131,6 +134,8 @@ impl Engine {
             watches: BTreeMap::new(),
             age: Age::new(now),
             links_gone: i64::MIN,
+            links_due: now.monotonic,
+            requests_gone: i64::MIN,
             outputs: Vec::new(),
             in_batch: false,
             poisoned: false,
@@ -335,13 +340,13 @@ impl Engine {
             self.close_invite(Refusal::Expired, now)?;
             self.event(Event::InviteExpired);
         }
+        self.tick_age(now)?;
         self.expire_pending_joins(now)?;
-        self.expire_links(now)?;
+        self.tick_links(now)?;
         self.tick_join(now);
         self.tick_acks(now);
         self.tick_gaps(now)?;
         self.tick_older_copies(now)?;
-        self.tick_age(now)?;
         self.plan_wake();
         Ok(())
     }
@@ -383,7 +388,7 @@ impl Engine {
             .chain(holes)
             .chain(watches)
             .chain(self.catching().map(|copy| copy.until));
-        let at = all.fold(self.age.next_look, Duration::min);
+        let at = all.fold(self.age.next_look.min(self.links_due), Duration::min);
         self.outputs.push(Output::WakeAt(at));
     }
 

@@ -11,7 +11,7 @@
 //! process.
 
 /// All points of the database, in alphabetical order. A test holds them against what the flows hit.
-pub const POINTS: [&str; 96] = [
+pub const POINTS: [&str; 98] = [
     "accepted_join.end",
     "accepted_join.put",
     "card.version",
@@ -55,6 +55,8 @@ pub const POINTS: [&str; 96] = [
     "link.cancel",
     "link.forget",
     "link.forget_one",
+    "link.forget_printed",
+    "link.printed",
     "link.put",
     "link.refuse",
     "link.use",

@@ -52,6 +52,13 @@ pub enum GroupError {
     Mls(String),
 }
 
+impl GroupError {
+    /// Whether it is the database itself that is damaged.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_damage())
+    }
+}
+
 /// Leaf capabilities: exactly what every member lists, from the first KeyPackage on. last_resort (0x000A) is
 /// there because openmls demands it for its own last-resort KeyPackages; a default type must not be listed.
 fn capabilities() -> Capabilities {
@@ -152,7 +159,7 @@ fn credential(identity: &Identity) -> CredentialWithKey {
 
 /// openmls's storage is our database.
 fn storage(error: rusqlite::Error) -> GroupError {
-    GroupError::Store(StoreError::Sqlite(error))
+    GroupError::Store(error.into())
 }
 
 fn mls(error: impl std::fmt::Display) -> GroupError {

@@ -28,6 +28,7 @@ use crate::{
     secret::Secret,
 };
 
+pub(crate) use age::{Doubt, Lived, Low, PAUSE_MS};
 pub(crate) use contacts::{Contact, NewContact};
 pub(crate) use groups::GroupRow;
 pub(crate) use joins::Request;

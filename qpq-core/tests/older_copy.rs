@@ -145,3 +145,82 @@ fn what_never_comes_is_not_waited_for_for_ever() {
     net.pass(Duration::from_secs(3));
     assert_eq!(net.texts(1, false).last().unwrap(), "written on the copy");
 }
+
+/// Nothing of his own contradicts the copy, and the author has no reason to send anything by himself.
+#[test]
+fn what_only_came_after_the_copy_is_asked_for_although_nobody_writes_again() {
+    for lost in [1, 20, 300] {
+        let mut net = Net::pair();
+        chat(&mut net, "before", 3);
+        let copy = net.copy_disk(1);
+        net.reconnect();
+        let texts: Vec<_> = (0..lost).map(|n| n.to_string()).collect();
+        net.send(0, "ben", &texts.iter().map(String::as_str).collect::<Vec<_>>());
+        net.put_back(1, &copy);
+        net.reconnect();
+        net.pass(Duration::from_secs(10));
+        assert_eq!(net.texts(1, false).len(), 3 + lost, "{lost}");
+        assert_eq!(net.count(1, is_rolled_back), 0);
+    }
+}
+
+#[test]
+fn what_is_on_its_way_by_itself_is_not_asked_for() {
+    let mut net = Net::pair();
+    chat(&mut net, "before", 3);
+    net.cut();
+    net.run();
+    net.send(0, "ben", &["x"; 600]);
+    net.log.clear();
+    net.reconnect();
+    net.pass(Duration::from_secs(10));
+    assert_eq!(net.texts(1, false).len(), 603);
+    assert_eq!(net.sent(1, Kind::Want).len(), 0);
+    assert_eq!(net.sent(0, Kind::App).len(), 600);
+}
+
+#[test]
+fn what_is_given_up_with_the_group_is_told() {
+    let mut net = Net::pair();
+    let copy = net.copy_disk(0);
+    net.reconnect();
+    chat(&mut net, "lost", 3);
+    net.put_back(0, &copy);
+    net.lossy = Box::new(|from, _, frame| from == 0 && matches!(Frame::decode(frame), Ok(Frame::Want(_))));
+    net.reconnect();
+    net.pass(Duration::from_secs(30));
+    let missing = net.peers[0].events.iter().filter_map(|event| match event {
+        Event::Missing { count, .. } => Some(*count),
+        _ => None,
+    });
+    assert_eq!(missing.collect::<Vec<_>>(), [3]);
+}
+
+/// The other side gives the group up for a reason of its own, on the same link: the new one is none of an older copy.
+#[test]
+fn a_group_that_the_other_replaces_meanwhile_flows_on_the_same_link() {
+    for victim in [0, 1] {
+        let mut net = Net::pair();
+        let copy = net.copy_disk(victim);
+        net.reconnect();
+        chat(&mut net, "lost", 3);
+        net.put_back(victim, &copy);
+        let (to, from) = [("ben", "anna"), ("anna", "ben")][victim];
+        net.send(victim, to, &["written on the copy"]);
+        // He answers no Want any more.
+        let ahead = "UPDATE grp SET ahead = 1024";
+        net.peers[1 - victim].database().execute(ahead, []).unwrap();
+        net.reconnect();
+        net.pass(Duration::from_secs(5));
+        assert_eq!(net.count(victim, is_rolled_back), 1);
+        net.send(victim, to, &["after"]);
+        net.send(1 - victim, from, &["answer"]);
+        let read = net.texts(1 - victim, false);
+        assert_eq!(
+            &read[read.len() - 2..],
+            ["written on the copy", "after"],
+            "{victim}"
+        );
+        assert_eq!(net.texts(victim, false).last().unwrap(), "answer", "{victim}");
+    }
+}

@@ -332,6 +332,10 @@ fn who_invents_our_messages_is_told_of_once_on_a_link() {
     let told = net.peers[0].events.iter();
     let told = told.filter(|event| matches!(event, Event::RolledBack { .. }));
     assert_eq!(told.count(), 2, "two links");
+    let peer = net.id(1);
+    let held = net.peers[0].events.iter();
+    let held = held.filter(|event| matches!(event, Event::HeldBack { peer: by, .. } if *by == peer));
+    assert_eq!(held.count(), 2, "and that nothing more is sent, on each");
 }
 
 /// Asking for ever for what is there, and acknowledging it each time, makes us encrypt ever more seldom.

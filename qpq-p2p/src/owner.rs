@@ -184,15 +184,21 @@ fn is_one_up(found: &[Interface], used: &Interfaces) -> bool {
     }
 }
 
-/// What is damaged is never made anew: somebody may save it yet.
-pub(crate) const DAMAGED_HINT: &str = "put the folder of the profile back from a copy; nothing was changed";
+/// What is damaged is never made anew: somebody may save it yet. A copy costs what was written since (SECURITY.md).
+pub(crate) const DAMAGED_HINT: &str =
+    "end qpq and put the folder of the profile back from a copy: what you wrote since is lost here";
 
 fn unusable_engine(error: EngineError) -> Failure {
+    let hint = if error.is_damage() {
+        DAMAGED_HINT
+    } else {
+        hint_for(&error, "look at the disk; nothing was changed")
+    };
     Failure::new(
         FailureCode::ProfileUnreadable,
         "the profile cannot be opened",
         with_causes(&error),
-        hint_for(&error, "look at the disk; nothing was changed"),
+        hint,
     )
 }
 

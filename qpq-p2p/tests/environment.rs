@@ -1,5 +1,10 @@
 //! Surroundings that are not as one would wish: each is told in three lines with what helps, and nothing is lost.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and print what was skipped"
+)]
 #![cfg(target_os = "linux")]
 
 #[path = "support/home.rs"]
@@ -33,10 +38,14 @@ fn shell(home: &Home, script: &str) -> Command {
     sh
 }
 
-/// The same where it may mount what it likes; `None` where the system does not let us.
+/// The same where it may mount what it likes. `None`: the system does not let us, and the test is skipped; it fails
+/// where QPQ_REQUIRE_NETLAB says that it must run.
 fn with_mounts(home: &Home, script: &str) -> Option<Ended> {
     let possible = Command::new("unshare").args(["-rm", "true"]).output();
     if !possible.is_ok_and(|ended| ended.status.success()) {
+        let required = std::env::var_os("QPQ_REQUIRE_NETLAB").is_some();
+        assert!(!required, "no user namespace with mounts is to be had here");
+        println!("skipped: no user namespace with mounts is to be had here");
         return None;
     }
     let inner = shell(home, script);

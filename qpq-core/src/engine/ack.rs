@@ -134,7 +134,7 @@ impl Engine {
         peer: &PeerId,
         ranges: &Ranges,
     ) -> Result<bool, HandleError> {
-        if self.is_older_copy(session)? {
+        if self.is_older_copy(session, &group.id)? {
             return Ok(false);
         }
         if ranges.last() >= self.store.first_unsent(group)? {

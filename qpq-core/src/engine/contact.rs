@@ -26,7 +26,10 @@ impl Engine {
     ) -> Result<Reply, HandleError> {
         let contact = self.store.contact(peer)?;
         let request = self.store.request(peer)?.filter(|request| !request.refused);
-        if contact.is_none() && request.is_none() && self.store.pending_join(peer)?.is_none() {
+        if contact.is_none()
+            && request.is_none()
+            && self.store.pending_join(peer, self.requests_gone)?.is_none()
+        {
             return Err(Failure::UnknownContact.into());
         }
         match (change, contact, request) {
@@ -295,7 +298,10 @@ impl Engine {
     /// The inviter has our request on its disk: by a link always, by a code where it holds us for our name.
     pub(super) fn contact_kept(&mut self, id: SessionId, name: &str, now: Now) -> Result<(), HandleError> {
         let peer = self.session(id)?.peer;
-        let pending = self.store.pending_join(&peer)?.ok_or(HandleError::Stale)?;
+        let pending = self
+            .store
+            .pending_join(&peer, self.requests_gone)?
+            .ok_or(HandleError::Stale)?;
         let by_link = self.link_joining.take_if(|joining| joining.inviter() == peer);
         let by_code = self.joining.take_if(|joining| joining.asked == Some(peer));
         if by_link.is_none() && by_code.is_none() && pending.inviter.is_some() {
@@ -322,7 +328,7 @@ impl Engine {
         session.role = Role::Stranger;
         let name = self
             .store
-            .pending_join(&peer)?
+            .pending_join(&peer, self.requests_gone)?
             .and_then(|pending| pending.inviter);
         self.end_pending_join(&peer)?;
         self.publish_directory()?;

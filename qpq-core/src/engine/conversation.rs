@@ -319,7 +319,7 @@ impl Engine {
                 has: have,
                 ..Flow::default()
             });
-            self.resume_gaps(session, &group.id, &head.member, now)?;
+            self.resume_gaps(session, &group.id, head, now)?;
         }
         self.pump(&group, &peer)
     }

@@ -21,7 +21,7 @@ impl Engine {
             .map(|contact| (contact.peer, Some(contact.lan_key)));
         let pending = self
             .store
-            .pending_joins()?
+            .pending_joins(self.requests_gone)?
             .into_iter()
             .map(|(peer, _)| (peer, None));
         let requesters = self.requesters()?;

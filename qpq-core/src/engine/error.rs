@@ -88,7 +88,14 @@ impl From<FindError> for HandleError {
 impl HandleError {
     /// Whether it is the database itself that is damaged.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_damage())
+        if let Self::Store(error) = self {
+            return error.is_damage();
+        }
+        matches!(
+            self,
+            Self::Group(error) | Self::Message(MessageError::Own(error)) | Self::Welcome(WelcomeError::Own(error))
+                if error.is_damage()
+        )
     }
 
     /// Who is to blame.
@@ -141,7 +148,11 @@ pub enum EngineError {
 impl EngineError {
     /// Whether it is the database itself that is damaged.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_damage())
+        match self {
+            Self::Store(error) => error.is_damage(),
+            Self::Group(error) => error.is_damage(),
+            Self::Poisoned => false,
+        }
     }
 }
 

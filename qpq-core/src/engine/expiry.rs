@@ -7,20 +7,25 @@
 //! ```
 //! A clock that was far ahead at a start, and is set right later, is found out: it goes back below what it showed. What
 //! it had added to the age is taken back then. What is deleted goes by the settled age, so that nothing is gone by then.
+//! A clock that goes back is not believed for a day. Then pauses are counted by it: it was the one before that was wrong.
 
 use std::time::Duration;
 
 use super::Engine;
-use crate::{store::StoreError, time::Now};
+use crate::{
+    store::{Doubt, Lived, Low, PAUSE_MS, StoreError},
+    time::Now,
+};
 
 /// After so long a message is given up, in milliseconds.
 const LIFETIME_MS: i64 = 30 * DAY_MS;
-/// The most that the time between two processes adds to the age, in milliseconds.
-const PAUSE_MS: i64 = 7 * DAY_MS;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const YEAR_MS: i64 = 365 * DAY_MS;
 /// Clocks are not expected to be more exact; a pause that is no longer is not doubted.
 const SHORT_MS: i64 = 30 * 60 * 1000;
+/// A start so long after the one that is doubted, by a clock that went on meanwhile, confirms what that showed. And the
+/// most of a pause that counts for a clock which went back.
+const CONFIRMED_MS: i64 = DAY_MS / 2;
 /// Time from one look to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -32,47 +37,16 @@ pub(super) struct Age {
     /// When `lived` was counted, by the monotonic clock.
     counted: Duration,
     /// The latest Unix milliseconds that the system's clock ever showed at a look. A clock below has been set back,
-    /// or starts at 1970 as one without a battery does: it tells nothing, also not when it is set right again.
+    /// or starts at 1970 as one without a battery does: it tells nothing before it was lived with.
     latest: i64,
+    /// What a clock below that shows.
+    low: Option<Low>,
     /// What nothing but one reading of the clock stands for.
     doubt: Option<Doubt>,
     /// Unix milliseconds at age 0, as the clock went when that was first counted.
     epoch: i64,
     /// By the monotonic clock.
     pub(super) next_look: Duration,
-}
-
-/// A pause between processes that the clock may have made up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Doubt {
-    /// The age before it.
-    pub(crate) lived: i64,
-    /// The latest Unix milliseconds before it.
-    pub(crate) latest: i64,
-    /// The age right after it.
-    pub(crate) since: i64,
-}
-
-/// What is kept of the age, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lived {
-    /// The age itself.
-    pub(crate) age: i64,
-    /// The latest Unix time at which it was counted.
-    pub(crate) latest: i64,
-    /// The pause that is not believed yet.
-    pub(crate) doubt: Option<Doubt>,
-    /// Unix time at age 0; `None` in the database of a version before.
-    pub(crate) epoch: Option<i64>,
-}
-
-impl Lived {
-    /// The profile time at this Unix time, for somebody who reads beside the engine.
-    pub(crate) fn profile_time(&self, unix_ms: i64) -> Option<i64> {
-        let since = unix_ms.saturating_sub(self.latest).clamp(0, PAUSE_MS);
-        let age = self.age.saturating_add(since);
-        self.epoch.map(|epoch| epoch.saturating_add(age))
-    }
 }
 
 impl Age {
@@ -82,57 +56,106 @@ impl Age {
             lived: 0,
             counted: now.monotonic,
             latest: now.unix_ms,
+            low: None,
             doubt: None,
             epoch: now.unix_ms,
             next_look: now.monotonic,
         }
     }
 
-    /// Of a profile whose last process left it at this age.
-    fn resumed(kept: Lived, now: Now) -> Self {
-        let mut age = Self {
+    /// As the last process left it.
+    fn left(kept: &Lived, now: Now) -> Self {
+        Self {
             lived: kept.age,
             latest: kept.latest,
+            low: kept.low,
             doubt: kept.doubt,
             ..Self::new(now)
-        };
+        }
+    }
+
+    /// Of a profile whose last process left it at this age.
+    fn resumed(kept: &Lived, now: Now) -> Self {
+        let mut age = Self::left(kept, now);
         age.heed_set_back(now);
-        let pause = now.unix_ms.saturating_sub(age.latest).clamp(0, PAUSE_MS);
-        let since = age.lived.saturating_add(pause);
+        let shown = age.shown(now.unix_ms);
+        age.doubt.take_if(|doubt| {
+            let gone_on = now.unix_ms.saturating_sub(doubt.shown);
+            now.unix_ms >= shown && gone_on >= CONFIRMED_MS
+        });
+        let pause = now.unix_ms.saturating_sub(shown).clamp(0, PAUSE_MS);
+        let before = age.lived;
+        age.lived = before.saturating_add(pause);
         if pause > SHORT_MS {
             let begun = age.doubt.unwrap_or(Doubt {
-                lived: age.lived,
-                latest: age.latest,
-                since: age.lived,
+                lived: before,
+                latest: shown,
+                since: before,
+                shown: now.unix_ms,
             });
             let since = begun.since.saturating_add(pause);
             age.doubt = Some(Doubt { since, ..begun });
         }
-        age.lived = since;
+        age.note_clock(now.unix_ms, CONFIRMED_MS);
         let unix_at_birth = now.unix_ms.saturating_sub(age.lived);
         age.epoch = kept.epoch.unwrap_or(unix_at_birth);
         age
     }
 
+    /// What the clock showed last, as far as that is to be compared with what it shows now.
+    fn shown(&self, unix_ms: i64) -> i64 {
+        match self.low {
+            Some(low) if unix_ms < self.latest && low.lived >= DAY_MS => low.last,
+            _ => self.latest,
+        }
+    }
+
+    /// Keeps what the clock shows. Of the time since the last look, at most so much was lived with it.
+    fn note_clock(&mut self, unix_ms: i64, most: i64) {
+        if unix_ms >= self.latest {
+            self.latest = unix_ms;
+            self.low = None;
+            return;
+        }
+        let went_on = self.low.map(|low| (low, unix_ms.saturating_sub(low.last)));
+        self.low = Some(match went_on {
+            Some((low, step)) if step > -SHORT_MS => Low {
+                lived: low.lived.saturating_add(step.clamp(0, most)),
+                last: low.last.max(unix_ms),
+            },
+            _ => Low {
+                lived: 0,
+                last: unix_ms,
+            },
+        });
+    }
+
     /// A clock that goes back below what it showed after a pause, but not below what it showed before: it was ahead.
     fn heed_set_back(&mut self, now: Now) {
+        let shown = self.shown(now.unix_ms);
         if let Some(doubt) = self.doubt
-            && now.unix_ms < self.latest
+            && now.unix_ms < shown
             && now.unix_ms >= doubt.latest
         {
             let most = self.lived.saturating_sub(doubt.lived).max(0);
             let passed = now.unix_ms.saturating_sub(doubt.latest).clamp(0, most);
             self.lived = doubt.lived.saturating_add(passed);
-            self.latest = now.unix_ms;
             self.doubt = None;
+            match &mut self.low {
+                Some(low) if shown < self.latest => low.last = now.unix_ms,
+                _ => self.latest = now.unix_ms,
+            }
         }
+    }
+
+    fn passed(&self, now: Now) -> i64 {
+        let passed = now.monotonic.saturating_sub(self.counted).as_millis();
+        i64::try_from(passed).unwrap_or(i64::MAX)
     }
 
     /// Milliseconds. The system's clock has no say in it while the process lives.
     pub(super) fn at(&self, now: Now) -> i64 {
-        let passed = now.monotonic.saturating_sub(self.counted).as_millis();
-        self.lived
-            .saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
+        self.lived.saturating_add(self.passed(now))
     }
 
     /// Unix milliseconds for a clock that was always right. Lifetimes begin and end by it.
@@ -143,6 +166,16 @@ impl Age {
     /// The same as far as it is certain: what is over by it may be deleted.
     pub(super) fn settled_time(&self, now: Now) -> i64 {
         self.epoch.saturating_add(self.settled(now))
+    }
+
+    /// Unix milliseconds as the system's clock shows them, or would show them if it had not been set back.
+    pub(super) fn wall_time(&self, now: Now) -> i64 {
+        let low = self.low.map_or(0, |low| low.lived);
+        let went_on = match self.shown(now.unix_ms) {
+            latest if latest == self.latest => latest.saturating_add(low),
+            shown => shown,
+        };
+        now.unix_ms.max(went_on.saturating_add(self.passed(now)))
     }
 
     fn settled(&self, now: Now) -> i64 {
@@ -157,12 +190,12 @@ impl Age {
 
     /// What the user is to be told of the clock, compared with the last look: nothing else shows it.
     fn complaint(&self, now: Now) -> Option<&'static str> {
-        let shown = now.unix_ms.saturating_sub(self.latest);
-        if shown < -SHORT_MS {
+        let gone_on = now.unix_ms.saturating_sub(self.shown(now.unix_ms));
+        if gone_on < -SHORT_MS {
             Some(
                 "the clock of this machine shows less than it did before: if it is wrong, times in chats are",
             )
-        } else if shown > YEAR_MS {
+        } else if gone_on > YEAR_MS {
             Some(
                 "the clock of this machine has gone on by more than a year: if it is wrong, times in chats are",
             )
@@ -175,6 +208,7 @@ impl Age {
         Lived {
             age: self.lived,
             latest: self.latest,
+            low: self.low,
             doubt: self.doubt,
             epoch: Some(self.epoch),
         }
@@ -185,14 +219,10 @@ impl Engine {
     /// Takes up the age where the last process left it.
     pub(super) fn resume_age(&mut self, now: Now) -> Result<(), StoreError> {
         if let Some(kept) = self.store.lived()? {
-            let before = Age {
-                latest: kept.latest,
-                ..self.age
-            };
-            if let Some(complaint) = before.complaint(now) {
+            if let Some(complaint) = Age::left(&kept, now).complaint(now) {
                 tracing::warn!("{complaint}");
             }
-            self.age = Age::resumed(kept, now);
+            self.age = Age::resumed(&kept, now);
         }
         self.look(now)
     }
@@ -216,13 +246,15 @@ impl Engine {
             ..self.age
         };
         age.heed_set_back(now);
-        age.latest = age.latest.max(now.unix_ms);
+        age.note_clock(now.unix_ms, self.age.passed(now));
         if age.settled(now) == age.lived {
             age.doubt = None;
         }
         self.age = age;
+        self.links_due = now.monotonic;
         self.store.put_lived(&age.kept())?;
-        let expired = self.store.expire(self.age.lived.saturating_sub(LIFETIME_MS))?;
+        let certain = self.age.settled(now);
+        let expired = self.store.expire(certain.saturating_sub(LIFETIME_MS))?;
         self.progress(expired);
         Ok(())
     }

@@ -7,11 +7,11 @@ use std::{
 
 use super::{Engine, Event, HandleError, Output, SessionId, session::Source};
 use crate::{
-    delivery::Ranges,
+    delivery::{Range, Ranges},
     id::{GroupId, MemberId, StreamId},
     store::StoreError,
     time::Now,
-    wire::{Frame, StreamRanges, Want},
+    wire::{Frame, Head, StreamRanges, Want},
 };
 
 /// The most messages one Want names, and the most of them that are answered.
@@ -40,6 +40,8 @@ const AHEAD: u64 = 1024;
 pub(super) struct Hole {
     /// Came and could not be read.
     unreadable: BTreeSet<u64>,
+    /// The last number that the author says to have given away: what lacks up to there is asked for as well.
+    up_to: u64,
     /// Not asked for before.
     ask_at: Duration,
     wait: Duration,
@@ -69,6 +71,10 @@ impl Engine {
     /// A message came that cannot be read. Holds also when the step is taken back: it is only a reason to ask.
     pub(super) fn unreadable(&mut self, source: Source, seq: u64, now: Now) {
         if let Some(hole) = self.hole(source, now.monotonic) {
+            if hole.up_to > 0 && hole.wait == ASK_FIRST && hole.unreadable.is_empty() {
+                // It came, and will not come again by itself.
+                hole.ask_at = hole.ask_at.min(now.monotonic);
+            }
             if u64::try_from(hole.unreadable.len()).is_ok_and(|len| len < WANTED) {
                 hole.unreadable.insert(seq);
             }
@@ -84,11 +90,16 @@ impl Engine {
         filled: bool,
         now: Now,
     ) -> Result<(), StoreError> {
-        if let Some(hole) = self.holes.get_mut(&source)
-            && filled
-        {
-            // The author answers: what it could not send at once is asked for without delay.
-            hole.wait = ASK_FIRST;
+        if let Some(hole) = self.holes.get_mut(&source) {
+            if filled || seen.last() <= hole.up_to {
+                // The author answers: what it could not send at once is asked for without delay.
+                hole.wait = ASK_FIRST;
+            }
+            if !filled && seen.last() <= hole.up_to {
+                // It may send the rest by itself.
+                hole.ask_at = now.monotonic.saturating_add(ASK_FIRST);
+                self.outputs.push(Output::WakeAt(hole.ask_at));
+            }
         }
         if seen.gaps().as_slice().is_empty() {
             return Ok(());
@@ -105,20 +116,35 @@ impl Engine {
         &mut self,
         session: SessionId,
         group: &GroupId,
-        author: &MemberId,
+        head: &Head,
         now: Now,
     ) -> Result<(), StoreError> {
-        let first = now.monotonic.saturating_add(ASK_FIRST);
+        let author = head.member;
+        let mut streams = BTreeMap::new();
         for one in self.store.all_seen(group)? {
-            if one.member == *author && !one.ranges.gaps().as_slice().is_empty() {
-                let source = Source {
-                    session,
-                    group: *group,
-                    member: one.member,
-                    stream: one.stream,
-                };
-                let at = self.hole(source, first).map(|hole| hole.ask_at);
-                self.outputs.extend(at.map(Output::WakeAt));
+            if one.member == author && !one.ranges.gaps().as_slice().is_empty() {
+                streams.insert(one.stream, 0);
+            }
+        }
+        // What it had sent to a newer self of this database it does not send again by itself.
+        for own in head.streams.iter().filter(|one| one.member == author) {
+            let (stream, last) = (own.stream, own.ranges.last());
+            if self.store.seen(group, &author, &stream)?.last() < last {
+                streams.insert(stream, last);
+            }
+        }
+        let first = now.monotonic.saturating_add(ASK_FIRST);
+        for (stream, last) in streams {
+            let source = Source {
+                session,
+                group: *group,
+                member: author,
+                stream,
+            };
+            if let Some(hole) = self.hole(source, first) {
+                hole.up_to = last;
+                let at = hole.ask_at;
+                self.outputs.push(Output::WakeAt(at));
             }
         }
         Ok(())
@@ -132,6 +158,7 @@ impl Engine {
         }
         Some(self.holes.entry(source).or_insert(Hole {
             unreadable: BTreeSet::new(),
+            up_to: 0,
             ask_at,
             wait: ASK_FIRST,
             due: None,
@@ -150,6 +177,7 @@ impl Engine {
             if let Some(hole) = self.holes.get(&source) {
                 let unread = hole.unreadable.iter().filter(|seq| !seen.contains(**seq));
                 unread.for_each(|seq| _ = wanted.insert(*seq));
+                wanted = wanted.union(&after(&seen, hole.up_to));
             }
             if wanted.as_slice().is_empty() {
                 self.holes.remove(&source);
@@ -256,6 +284,26 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells the user of all that lacks up to a number and is given up now, as far as that was not told.
+    pub(super) fn tell_missing(&mut self, chat: i64, source: Source, last: u64) -> Result<(), StoreError> {
+        let Source {
+            group,
+            member,
+            stream,
+            ..
+        } = source;
+        self.watches.remove(&(group, member, stream));
+        let seen = self.store.seen(&group, &member, &stream)?;
+        let lacks = seen.gaps().union(&after(&seen, last));
+        let told_to = self.store.told_to(&group, &member, &stream)?;
+        let count = lacks.within(told_to.saturating_add(1), u64::MAX).count();
+        if count > 0 {
+            self.event(Event::Missing { chat, count });
+        }
+        self.store
+            .put_told_to(&group, &member, &stream, last.max(seen.last()))
+    }
+
     /// Asks again for what is still missing, and tells the user of gaps that last.
     pub(super) fn tick_gaps(&mut self, now: Now) -> Result<(), StoreError> {
         self.holes.values_mut().for_each(|hole| ask_when_due(hole, now));
@@ -284,6 +332,13 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// What lacks at the end, up to this number.
+fn after(seen: &Ranges, up_to: u64) -> Ranges {
+    let first = seen.last().saturating_add(1);
+    let rest = (first <= up_to).then_some(Range { first, last: up_to });
+    Ranges::new(rest.into_iter().collect()).unwrap_or_default()
 }
 
 /// At most once within a hole's wait.

@@ -134,7 +134,7 @@ impl Engine {
         now: Now,
     ) -> Result<(), HandleError> {
         let peer = self.session(id)?.peer;
-        let Some(pending) = self.store.pending_join(&peer)? else {
+        let Some(pending) = self.store.pending_join(&peer, self.requests_gone)? else {
             // The inviter did not see our Head yet; the one sent on this link answers.
             return Ok(());
         };
@@ -258,7 +258,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Forgets requests whose time is over for certain; those that may be over are not heeded any more.
     pub(super) fn expire_pending_joins(&mut self, now: Now) -> Result<(), group::GroupError> {
+        let gone = self.age.profile_time(now);
+        let before = std::mem::replace(&mut self.requests_gone, gone);
+        if self.store.is_join_expiry_between(before, gone)? {
+            self.publish_directory()?;
+        }
         for peer in self.store.expired_joins(self.age.settled_time(now))? {
             self.end_pending_join(&peer)?;
             self.publish_directory()?;

@@ -20,7 +20,7 @@ pub(super) use joiner::LinkJoining;
 use std::time::Duration;
 
 use super::{
-    Engine, Event, Failure, HandleError, Reply, SessionId,
+    Engine, Event, Failure, HandleError, Output, Reply, SessionId,
     newcomer::Called,
     session::{Pairing, REQUEST_BUDGET},
 };
@@ -46,14 +46,16 @@ impl Engine {
     pub(super) fn invite_by_link(&mut self, lifetime: Duration, now: Now) -> Result<Reply, HandleError> {
         let links = self.store.links(self.links_gone)?;
         let time = self.age.profile_time(now);
-        let open = |link: &&LinkRow| link.state(time) == LinkState::Open;
+        let open = |link: &&LinkRow| link.state(time, now.unix_ms) == LinkState::Open;
         if links.iter().filter(open).count() >= OPEN {
             return Err(Failure::TooManyLinks.into());
         }
         let link = Link::new(self.identity.peer_id(), &mut self.rng);
         let lifetime = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
         let expires = time.saturating_add(lifetime);
-        self.store.put_link(&link.id(), link.secret(), time, expires)?;
+        let printed = self.age.wall_time(now).saturating_add(lifetime);
+        self.store
+            .put_link(&link.id(), link.secret(), time, expires, printed)?;
         self.expire_links(now)?;
         self.publish_directory()?;
         // What people are told is by the clock that they see.
@@ -64,7 +66,7 @@ impl Engine {
     pub(super) fn cancel_link(&mut self, link: &LinkId, now: Now) -> Result<Reply, HandleError> {
         let time = self.age.profile_time(now);
         let known = self.store.link(link, self.links_gone)?;
-        let known = known.map(|link| link.state(time));
+        let known = known.map(|link| link.state(time, now.unix_ms));
         if !matches!(known, Some(LinkState::Open | LinkState::Used)) {
             return Err(Failure::UnknownLink.into());
         }
@@ -83,11 +85,22 @@ impl Engine {
         if self.store.forget_links(certain)? > 0 || hidden {
             self.publish_directory()?;
         }
+        self.links_due = self.age.next_look;
         if let Some(next) = self.store.next_link_expiry(gone)? {
-            let left = next.saturating_sub(gone);
-            self.wake_in(Duration::from_millis(u64::try_from(left).unwrap_or(0)), now);
+            let left = u64::try_from(next.saturating_sub(gone)).unwrap_or(0);
+            let at = now.monotonic.saturating_add(Duration::from_millis(left));
+            self.links_due = self.links_due.min(at);
         }
+        self.outputs.push(Output::WakeAt(self.links_due));
         Ok(())
+    }
+
+    /// The same when it is due: each tick would be too often.
+    pub(super) fn tick_links(&mut self, now: Now) -> Result<(), StoreError> {
+        if now.monotonic < self.links_due {
+            return Ok(());
+        }
+        self.expire_links(now)
     }
 
     /// Whether strangers are expected.
@@ -291,7 +304,7 @@ impl Engine {
     ) -> Result<bool, HandleError> {
         let waits = self.store.request(peer)?.is_some_and(|request| !request.refused);
         let own = link.used_by == Some(*peer) && waits;
-        let refusal = match link.state(self.age.profile_time(now)) {
+        let refusal = match link.state(self.age.profile_time(now), now.unix_ms) {
             LinkState::Open => return Ok(false),
             LinkState::Used if own => return Ok(false),
             LinkState::Used => Refusal::Used,

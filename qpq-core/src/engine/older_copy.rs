@@ -12,6 +12,7 @@ use super::{
     session::{Catching, OlderCopy, Source},
 };
 use crate::{
+    id::GroupId,
     store::{GroupRow, StoreError},
     time::Now,
     wire::Head,
@@ -21,16 +22,15 @@ use crate::{
 const CATCH_UP: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Whether the peer of a link gets nothing on it, for it knows more than this database.
-    pub(super) fn is_older_copy(&mut self, session: SessionId) -> Result<bool, HandleError> {
-        let said = &self.session(session)?.older_copy;
-        Ok(matches!(said, OlderCopy::Catching(_) | OlderCopy::Again))
+    /// Whether the peer of a link gets nothing of a group on it, for it knows more than this database.
+    pub(super) fn is_older_copy(&mut self, session: SessionId, group: &GroupId) -> Result<bool, HandleError> {
+        Ok(self.session(session)?.older_copies.contains_key(group))
     }
 
     /// A member acknowledges what this database never sent: it is an older copy of itself, or the member invents that.
     pub(super) fn rolled_back(&mut self, session: SessionId, group: &GroupRow) -> Result<(), HandleError> {
-        if self.doubts(session, group)? {
-            self.give_up_copy(session, group)?;
+        if self.begin_doubt(session, group)? {
+            self.give_up(session, group)?;
         }
         Ok(())
     }
@@ -43,12 +43,12 @@ impl Engine {
         head: &Head,
         now: Now,
     ) -> Result<(), HandleError> {
-        if !self.doubts(session, group)? {
+        if !self.begin_doubt(session, group)? {
             return Ok(());
         }
         let of_author = head.streams.iter().find(|one| one.member == head.member);
         let Some(of_author) = of_author else {
-            return self.give_up_copy(session, group);
+            return self.give_up(session, group);
         };
         let source = Source {
             session,
@@ -62,25 +62,29 @@ impl Engine {
             until: now.monotonic.saturating_add(CATCH_UP),
         };
         if self.has_caught_up(&catching)? {
-            return self.give_up_copy(session, group);
+            return self.give_up(session, group);
         }
-        self.session(session)?.older_copy = OlderCopy::Catching(catching);
+        let copies = &mut self.session(session)?.older_copies;
+        copies.insert(group.id, OlderCopy::Catching(catching));
         self.unreadable(source, catching.last, now);
         self.outputs.push(Output::WakeAt(catching.until));
         Ok(())
     }
 
     /// Stops what is sent, and tells the user once on a link; `false`: that was done before.
-    fn doubts(&mut self, session: SessionId, group: &GroupRow) -> Result<bool, HandleError> {
+    fn begin_doubt(&mut self, session: SessionId, group: &GroupRow) -> Result<bool, HandleError> {
         let link = self.session(session)?;
         link.flows.remove(&group.id);
-        match link.older_copy {
-            OlderCopy::No => {}
-            OlderCopy::Catching(_) | OlderCopy::Again => return Ok(false),
-            OlderCopy::GivenUp => {
-                link.older_copy = OlderCopy::Again;
-                return Ok(false);
-            }
+        if link.older_copies.contains_key(&group.id) {
+            return Ok(false);
+        }
+        if !link.doubted.insert(group.chat) {
+            let peer = link.peer;
+            link.older_copies.insert(group.id, OlderCopy::Again);
+            tracing::error!(group = ?group.id, "a member knows messages that were never sent in a new group");
+            let chat = group.chat;
+            self.event(Event::HeldBack { chat, peer });
+            return Ok(false);
         }
         tracing::error!(group = ?group.id, "a member knows messages of ours that this database never sent");
         self.event(Event::RolledBack { chat: group.chat });
@@ -89,9 +93,13 @@ impl Engine {
 
     /// A message came that may have been the last one that was waited for.
     pub(super) fn note_caught(&mut self, source: Source, now: Now) -> Result<(), HandleError> {
-        let OlderCopy::Catching(catching) = &mut self.session(source.session)?.older_copy else {
+        let copies = &mut self.session(source.session)?.older_copies;
+        let Some(OlderCopy::Catching(catching)) = copies.get_mut(&source.group) else {
             return Ok(());
         };
+        if catching.source != source {
+            return Ok(());
+        }
         catching.until = now.monotonic.saturating_add(CATCH_UP);
         let catching = *catching;
         if self.has_caught_up(&catching)? {
@@ -114,10 +122,13 @@ impl Engine {
 
     /// Groups that are to be given up.
     pub(super) fn catching(&self) -> impl Iterator<Item = Catching> {
-        let sessions = self.sessions.values();
-        sessions.filter_map(|session| match &session.older_copy {
+        let copies = self
+            .sessions
+            .values()
+            .flat_map(|session| session.older_copies.values());
+        copies.filter_map(|copy| match copy {
             OlderCopy::Catching(catching) => Some(*catching),
-            OlderCopy::No | OlderCopy::GivenUp | OlderCopy::Again => None,
+            OlderCopy::Again => None,
         })
     }
 
@@ -127,19 +138,15 @@ impl Engine {
         Ok(seen.last() >= catching.last && seen.gaps().as_slice().is_empty())
     }
 
+    /// What lacks now never comes: the keys to it are given up with the group.
     fn end_catching(&mut self, catching: &Catching) -> Result<(), HandleError> {
-        let session = catching.source.session;
-        match self.store.group(&catching.source.group)? {
-            Some(group) if !group.dead => self.give_up_copy(session, &group),
-            _ => {
-                self.session(session)?.older_copy = OlderCopy::GivenUp;
-                Ok(())
-            }
-        }
-    }
-
-    fn give_up_copy(&mut self, session: SessionId, group: &GroupRow) -> Result<(), HandleError> {
-        self.session(session)?.older_copy = OlderCopy::GivenUp;
-        self.give_up(session, group)
+        let source = catching.source;
+        let Some(group) = self.store.group(&source.group)?.filter(|group| !group.dead) else {
+            let copies = &mut self.session(source.session)?.older_copies;
+            copies.remove(&source.group);
+            return Ok(());
+        };
+        self.tell_missing(group.chat, source, catching.last)?;
+        self.give_up(source.session, &group)
     }
 }

@@ -218,6 +218,14 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// In the group that took the place of one that was given up, the peer says again to have what was never sent:
+    /// nothing more goes there on this link.
+    HeldBack {
+        /// Row of the chat.
+        chat: i64,
+        /// Whose link it is.
+        peer: PeerId,
+    },
     /// A contact proved that this database is an older copy of itself: nothing is sent in this chat until a new
     /// group was made for it.
     RolledBack {

@@ -248,6 +248,7 @@ impl Engine {
         self.store.mark_dead(&group.id)?;
         for session in self.sessions.values_mut() {
             session.flows.remove(&group.id);
+            session.older_copies.remove(&group.id);
         }
         self.acks.retain(|source, _| source.group != group.id);
         self.holes.retain(|source, _| source.group != group.id);

@@ -35,21 +35,18 @@ pub(super) struct Session {
     pub(super) told: BTreeSet<GroupId>,
     /// How often the peer made us replace a group.
     pub(super) replaced: u8,
-    /// The peer knows messages of ours that our database never sent.
-    pub(super) older_copy: OlderCopy,
+    /// Groups of which the peer knows messages of ours that our database never sent.
+    pub(super) older_copies: BTreeMap<GroupId, OlderCopy>,
+    /// Chats in which it said so once: of the group that took the place, that cannot be.
+    pub(super) doubted: BTreeSet<i64>,
 }
 
-/// What became of a peer's word that our database is an older copy of itself.
-#[derive(Debug, Default)]
+/// What becomes of a group after a peer's word that our database is an older copy of itself. Nothing is encrypted there.
+#[derive(Debug)]
 pub(super) enum OlderCopy {
-    /// It gave none.
-    #[default]
-    No,
-    /// Nothing is encrypted in that group any more; what the peer had sent is asked for before the group is given up.
+    /// What the peer had sent is asked for before the group is given up.
     Catching(Catching),
-    /// The group was given up, and another takes its place.
-    GivenUp,
-    /// It says so of that one as well, which cannot be: it gets nothing more on this link.
+    /// It is the one that took the place of such a group: nothing more goes there on this link.
     Again,
 }
 
@@ -124,7 +121,8 @@ impl Session {
             flows: BTreeMap::new(),
             told: BTreeSet::new(),
             replaced: 0,
-            older_copy: OlderCopy::No,
+            older_copies: BTreeMap::new(),
+            doubted: BTreeSet::new(),
         }
     }
 
@@ -160,7 +158,7 @@ impl Engine {
         let peer = session.peer;
         let pending = self
             .store
-            .pending_joins()?
+            .pending_joins(self.requests_gone)?
             .into_iter()
             .find(|(asked, _)| *asked == peer);
         let pairing = purpose == Purpose::Pair;

@@ -91,10 +91,11 @@ impl Store {
         Ok(())
     }
 
-    /// Our own request to a peer, where one is under way.
-    pub(crate) fn pending_join(&self, peer: &PeerId) -> Result<Option<PendingJoin>, StoreError> {
-        let sql = "SELECT request, link IS NOT NULL, inviter FROM pending_join WHERE peer = ?1";
-        self.one(sql, [peer.0], |row| {
+    /// Our own request to a peer, where one is under way that did not expire by then.
+    pub(crate) fn pending_join(&self, peer: &PeerId, gone: i64) -> Result<Option<PendingJoin>, StoreError> {
+        let sql =
+            "SELECT request, link IS NOT NULL, inviter FROM pending_join WHERE peer = ?1 AND expires_at > ?2";
+        self.one(sql, (peer.0, gone), |row| {
             Ok(PendingJoin {
                 request: row.get(0)?,
                 by_link: row.get(1)?,
@@ -103,11 +104,10 @@ impl Store {
         })
     }
 
-    /// Peers we asked to be contacts with, and the request to repeat.
-    pub(crate) fn pending_joins(&self) -> Result<Vec<(PeerId, Vec<u8>)>, StoreError> {
-        self.all("SELECT peer, request FROM pending_join", [], |row| {
-            Ok((PeerId(blob(row, 0)?), row.get(1)?))
-        })
+    /// Peers we asked to be contacts with, and the request to repeat: those that did not expire by then.
+    pub(crate) fn pending_joins(&self, gone: i64) -> Result<Vec<(PeerId, Vec<u8>)>, StoreError> {
+        let sql = "SELECT peer, request FROM pending_join WHERE expires_at > ?1";
+        self.all(sql, [gone], |row| Ok((PeerId(blob(row, 0)?), row.get(1)?)))
     }
 
     /// Forgets a request and returns the reference of its KeyPackage.
@@ -126,6 +126,13 @@ impl Store {
     pub(crate) fn expired_joins(&self, time: i64) -> Result<Vec<PeerId>, StoreError> {
         let sql = "SELECT peer FROM pending_join WHERE expires_at <= ?1";
         self.all(sql, [time], |row| blob(row, 0).map(PeerId))
+    }
+
+    /// Whether a request of ours is over by one of two times and not by the other.
+    pub(crate) fn is_join_expiry_between(&self, one: i64, other: i64) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS(SELECT 1 FROM pending_join WHERE (expires_at > ?1) <> (expires_at > ?2))";
+        let between = self.one(sql, (one, other), |row| row.get(0))?;
+        Ok(between.unwrap_or(false))
     }
 
     /// Keeps the answer to a joiner until the joiner's first Head.

@@ -10,12 +10,15 @@ use crate::{
 /// Links that are kept, whatever became of them.
 const KEPT: i64 = 64;
 
-/// A link of our own. Its times are profile time (engine/expiry.rs).
+/// A link of our own.
 #[derive(Debug)]
 pub(crate) struct LinkRow {
     pub(crate) id: LinkId,
     secret: Secret<16>,
+    /// Profile time (engine/expiry.rs).
     expires_at: i64,
+    /// Unix milliseconds by the clock that people see; `None`: a version before made it. `meta` keeps it.
+    printed: Option<i64>,
     pub(crate) used_by: Option<PeerId>,
     cancelled: bool,
 }
@@ -55,7 +58,8 @@ pub(crate) struct NewRequest<'a> {
 }
 
 /// Those that expired after ?1, or whose request waits for the user's word.
-const LINK: &str = "SELECT link_id, secret, expires_at, used_by, cancelled FROM link
+const LINK: &str = "SELECT link_id, secret, expires_at, used_by, cancelled,
+      (SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'printed_' || hex(link_id)) FROM link
     WHERE (expires_at > ?1 OR EXISTS(SELECT 1 FROM request WHERE request.link = link_id AND NOT refused))";
 
 impl LinkRow {
@@ -66,6 +70,7 @@ impl LinkRow {
             expires_at: row.get(2)?,
             used_by: row.get::<_, Option<[u8; 32]>>(3)?.map(PeerId),
             cancelled: row.get(4)?,
+            printed: row.get(5)?,
         })
     }
 
@@ -73,12 +78,14 @@ impl LinkRow {
         LinkKeys::derive(&self.secret)
     }
 
-    pub(crate) fn state(&self, time: i64) -> LinkState {
+    /// Its time is over when it is by one clock or the other: the age of the profile counts long pauses in part only,
+    /// and the clock that people see may be wrong.
+    pub(crate) fn state(&self, time: i64, unix_ms: i64) -> LinkState {
         if self.used_by.is_some() {
             LinkState::Used
         } else if self.cancelled {
             LinkState::Cancelled
-        } else if self.expires_at <= time {
+        } else if self.expires_at <= time || self.printed.is_some_and(|printed| printed <= unix_ms) {
             LinkState::Expired
         } else {
             LinkState::Open
@@ -94,7 +101,13 @@ impl Store {
         secret: &Secret<16>,
         created_at: i64,
         expires_at: i64,
+        printed: i64,
     ) -> Result<(), StoreError> {
+        self.write(
+            "link.printed",
+            "INSERT INTO meta VALUES('printed_' || hex(?1), CAST(CAST(?2 AS TEXT) AS BLOB))",
+            (id.0, printed),
+        )?;
         self.write(
             "link.put",
             "INSERT INTO link(link_id, secret, created_at, expires_at) VALUES(?1, ?2, ?3, ?4)",
@@ -139,20 +152,32 @@ impl Store {
     pub(crate) fn forget_link(&self, id: &LinkId) -> Result<(), StoreError> {
         let sql = "DELETE FROM link WHERE link_id = ?1 AND used_by IS NULL";
         self.write("link.forget_one", sql, [id.0])?;
+        self.forget_printed()
+    }
+
+    /// Forgets what was printed for links that are gone.
+    fn forget_printed(&self) -> Result<(), StoreError> {
+        let sql = "DELETE FROM meta WHERE key GLOB 'printed_*'
+                   AND NOT EXISTS(SELECT 1 FROM link WHERE key = 'printed_' || hex(link_id))";
+        self.write("link.forget_printed", sql, [])?;
         Ok(())
     }
 
     /// Forgets links that expired before, and the oldest dead ones of many; says how many. One whose request waits for
     /// the user's word stays: by it the requester asks again.
     pub(crate) fn forget_links(&self, expired_before: i64) -> Result<usize, StoreError> {
-        self.write(
+        let forgotten = self.write(
             "link.forget",
             "DELETE FROM link WHERE NOT EXISTS(SELECT 1 FROM request WHERE request.link = link_id AND NOT refused)
                AND (expires_at <= ?1 OR link_id IN (
                  SELECT link_id FROM link
                  ORDER BY used_by IS NOT NULL OR cancelled, expires_at DESC, link_id LIMIT -1 OFFSET ?2))",
             (expired_before, KEPT),
-        )
+        )?;
+        if forgotten > 0 {
+            self.forget_printed()?;
+        }
+        Ok(forgotten)
     }
 
     /// When the next link expires after this.
@@ -199,10 +224,11 @@ impl Store {
         Ok(())
     }
 
-    /// Our requests by link.
-    pub(crate) fn pending_links(&self) -> Result<Vec<PendingLink>, StoreError> {
-        let sql = "SELECT peer, request, link, inviter FROM pending_join WHERE link IS NOT NULL";
-        self.all(sql, [], |row| {
+    /// Our requests by link that did not expire by then.
+    pub(crate) fn pending_links(&self, gone: i64) -> Result<Vec<PendingLink>, StoreError> {
+        let sql = "SELECT peer, request, link, inviter FROM pending_join
+                   WHERE link IS NOT NULL AND expires_at > ?1";
+        self.all(sql, [gone], |row| {
             Ok(PendingLink {
                 peer: PeerId(blob(row, 0)?),
                 request: row.get(1)?,
@@ -213,8 +239,8 @@ impl Store {
     }
 
     /// Our request by link to this peer.
-    pub(crate) fn pending_link(&self, peer: &PeerId) -> Result<Option<PendingLink>, StoreError> {
-        let all = self.pending_links()?;
+    pub(crate) fn pending_link(&self, peer: &PeerId, gone: i64) -> Result<Option<PendingLink>, StoreError> {
+        let all = self.pending_links(gone)?;
         Ok(all.into_iter().find(|pending| pending.peer == *peer))
     }
 

@@ -89,6 +89,8 @@ pub(crate) struct Driver {
     last_tries: BTreeMap<PeerId, LastTry>,
     /// Chats that a newer self of this profile went on with, until they are set up again; proved anew on each link.
     rolled_back: BTreeSet<i64>,
+    /// Those who say so again of what was set up anew, and the chat: nothing more goes there on their link.
+    held_back: BTreeMap<PeerId, i64>,
     dials: Dials,
     wake: mpsc::UnboundedSender<Duration>,
     mdns_lost: bool,
@@ -111,6 +113,7 @@ impl Driver {
             redial: BTreeMap::new(),
             last_tries: BTreeMap::new(),
             rolled_back: BTreeSet::new(),
+            held_back: BTreeMap::new(),
             dials,
             wake,
             mdns_lost: false,
@@ -200,7 +203,12 @@ impl Driver {
     }
 
     fn note(&mut self, event: &Event) {
-        if let Event::RolledBack { chat } = event {
+        if let Event::HeldBack { chat, peer } = event {
+            self.held_back.insert(*peer, *chat);
+        } else if let Event::Online(peer) | Event::Offline(peer) = event {
+            // That is said of one link.
+            self.held_back.remove(peer);
+        } else if let Event::RolledBack { chat } = event {
             self.rolled_back.insert(*chat);
         } else if let Event::Renewed { chat } = event {
             self.rolled_back.remove(chat);

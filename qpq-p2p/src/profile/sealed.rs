@@ -50,10 +50,12 @@ impl SealedProfile {
             if !exists(&file)? {
                 return Err(OpenError::Incomplete(file));
             }
+            refuse_special(&file)?;
             refuse_exposed(&file)?;
         }
         let lock = folder.join(LOCK);
         if exists(&lock)? {
+            refuse_special(&lock)?;
             refuse_exposed(&lock)?;
         }
         files::sweep(folder, VAULT);
@@ -133,6 +135,15 @@ fn refuse_exposed(path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::Exposed(path.to_owned()));
     }
     Ok(())
+}
+
+/// A pipe would be waited for, a device read without end; and its modes are nobody's to change.
+fn refuse_special(path: &Path) -> Result<(), OpenError> {
+    let unreadable = |error| OpenError::Unreadable(path.to_owned(), error);
+    match fs::metadata(path).map_err(unreadable)?.is_file() {
+        true => Ok(()),
+        false => Err(unreadable(io::Error::other("it is no file"))),
+    }
 }
 
 fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {

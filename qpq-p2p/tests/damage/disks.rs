@@ -7,10 +7,14 @@ use crate::{
     people::{Person, anna_and_ben, by, meet, object, text},
 };
 
-/// A shell in which `$0` is the program, where it may mount what it likes; `None` where the system does not let us.
+/// A shell in which `$0` is the program, where it may mount what it likes. `None`: the system does not let us, and the
+/// test is skipped; it fails where QPQ_REQUIRE_NETLAB says that it must run.
 fn with_mounts(person: &Person, script: &str) -> Option<Output> {
     let possible = Command::new("unshare").args(["-rm", "true"]).output();
     if !possible.is_ok_and(|ended| ended.status.success()) {
+        let required = std::env::var_os("QPQ_REQUIRE_NETLAB").is_some();
+        assert!(!required, "no user namespace with mounts is to be had here");
+        println!("skipped: no user namespace with mounts is to be had here");
         return None;
     }
     let mut shell = by("unshare", &["-rm", "sh", "-c", script], &person.command(&[]));

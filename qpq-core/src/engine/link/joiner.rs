@@ -47,7 +47,7 @@ impl Engine {
                 Standing::Removed => {}
             }
         }
-        let pending = self.store.pending_link(&inviter)?;
+        let pending = self.store.pending_link(&inviter, self.requests_gone)?;
         if let Some(name) = pending
             .filter(|pending| pending.secret == *link.secret())
             .and_then(|pending| pending.inviter)
@@ -84,7 +84,7 @@ impl Engine {
 
     /// Inviters to be recognised by their link: of the running join, and those who may not have our request.
     pub(in crate::engine) fn links_looked_for(&self) -> Result<BTreeMap<PeerId, LanKey>, StoreError> {
-        let pending = self.store.pending_links()?.into_iter();
+        let pending = self.store.pending_links(self.requests_gone)?.into_iter();
         let unkept = pending.filter(|pending| pending.inviter.is_none());
         let unkept = unkept.map(|pending| (pending.peer, LinkKeys::derive(&pending.secret).lan));
         let joining = self
@@ -108,7 +108,7 @@ impl Engine {
         {
             return Ok(Some(link.keys()));
         }
-        let pending = self.store.pending_link(peer)?;
+        let pending = self.store.pending_link(peer, self.requests_gone)?;
         let unkept = pending.filter(|pending| pending.inviter.is_none());
         Ok(unkept.map(|pending| LinkKeys::derive(&pending.secret)))
     }
@@ -125,7 +125,7 @@ impl Engine {
     pub(in crate::engine) fn has_link_of(&self, peer: &PeerId) -> Result<bool, StoreError> {
         let joining = self.link_joining.as_ref();
         let joins = joining.is_some_and(|joining| joining.inviter() == *peer);
-        Ok(joins || self.store.pending_link(peer)?.is_some())
+        Ok(joins || self.store.pending_link(peer, self.requests_gone)?.is_some())
     }
 
     /// Step 1: a link to the inviter stands, whom TLS has shown to be the one that the link names.
@@ -198,7 +198,7 @@ impl Engine {
             .link_joining
             .as_ref()
             .filter(|joining| joining.inviter() == *inviter);
-        let pending = self.store.pending_link(inviter)?;
+        let pending = self.store.pending_link(inviter, self.requests_gone)?;
         let Some(LinkJoining(link)) = joining else {
             return pending.map(|pending| pending.request).ok_or(HandleError::Stale);
         };
@@ -238,7 +238,7 @@ impl Engine {
         now: Now,
     ) -> Result<(), HandleError> {
         let joining = self.link_joining.take_if(|joining| joining.inviter() == peer);
-        let pending = self.store.pending_link(&peer)?;
+        let pending = self.store.pending_link(&peer, self.requests_gone)?;
         let is_about = |pending: &PendingLink| {
             joining
                 .as_ref()

@@ -30,9 +30,12 @@ impl Reader {
     /// # Errors
     /// [`StoreError`] when the database cannot be read.
     pub fn links(&self, unix_ms: i64) -> Result<Vec<OpenLink>, StoreError> {
-        let sql = "SELECT link_id, expires_at, used_by, coalesce(contact.name, request.name), link.refused
+        let sql = "SELECT link_id, expires_at, used_by, coalesce(contact.name, request.name), link.refused,
+                     CAST(CAST(meta.value AS TEXT) AS INTEGER) AS printed
                    FROM link LEFT JOIN contact ON contact.peer = used_by LEFT JOIN request ON request.peer = used_by
-                   WHERE (expires_at > ?1 OR used_by IS NOT NULL) AND NOT cancelled ORDER BY created_at DESC, link_id";
+                     LEFT JOIN meta ON key = 'printed_' || hex(link_id)
+                   WHERE (expires_at > ?1 AND (printed IS NULL OR printed > ?2) OR used_by IS NOT NULL)
+                     AND NOT cancelled ORDER BY created_at DESC, link_id";
         // Kept in profile time, and shown by the clock that people see: the same, unless that was turned.
         let time = age::lived(&self.connection)?.and_then(|lived| lived.profile_time(unix_ms));
         let time = time
@@ -40,10 +43,13 @@ impl Reader {
             .unwrap_or(unix_ms);
         let turned = unix_ms.saturating_sub(time);
         let mut statement = self.connection.prepare_cached(sql)?;
-        let links = statement.query_map(params![time], |row| {
+        let links = statement.query_map(params![time, unix_ms], |row| {
+            let expires = row.get::<_, i64>(1)?.saturating_add(turned);
+            let printed = row.get::<_, Option<i64>>(5)?.unwrap_or(expires);
             Ok(OpenLink {
                 id: LinkId(blob(row, 0)?),
-                expires_at: row.get::<_, i64>(1)?.saturating_add(turned),
+                // After a pause that did not count in full it is what was printed.
+                expires_at: expires.min(printed),
                 used_by: row.get::<_, Option<[u8; 32]>>(2)?.map(PeerId),
                 used_by_name: row.get(3)?,
                 refused: from_sql(row.get(4)?),

@@ -7,7 +7,7 @@ use crate::{
     contact::{Asking, Person},
     id::PeerId,
     store::{
-        StoreError, blob,
+        StoreError, age, blob,
         contacts::{open_questions, standing_from_sql, trust_from_sql},
     },
 };
@@ -75,10 +75,20 @@ impl Reader {
     /// # Errors
     /// [`StoreError`] when the database cannot be read.
     pub fn asked(&self) -> Result<Vec<(PeerId, Option<String>)>, StoreError> {
-        let sql = "SELECT peer, inviter FROM pending_join WHERE link IS NOT NULL OR inviter IS NOT NULL ORDER BY peer";
+        let sql = "SELECT peer, inviter FROM pending_join
+                   WHERE (link IS NOT NULL OR inviter IS NOT NULL) AND expires_at > ?1 ORDER BY peer";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let asked = statement.query_map([], |row| Ok((PeerId(blob(row, 0)?), row.get(1)?)))?;
+        let asked = statement.query_map([self.last_look()?], |row| {
+            Ok((PeerId(blob(row, 0)?), row.get(1)?))
+        })?;
         Ok(asked.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The profile time when its owner's process last counted it: by it requests are over.
+    fn last_look(&self) -> Result<i64, StoreError> {
+        let lived = age::lived(&self.connection)?;
+        let time = lived.and_then(|lived| lived.profile_time(lived.latest));
+        Ok(time.unwrap_or(i64::MIN))
     }
 
     /// What everybody is to the profile's owner.
@@ -86,10 +96,11 @@ impl Reader {
     /// # Errors
     /// [`StoreError`] when the database cannot be read.
     pub fn relations(&self) -> Result<BTreeMap<PeerId, Relation>, StoreError> {
-        let sql = "SELECT peer, 0, 0, 1 FROM pending_join WHERE peer NOT IN (SELECT peer FROM contact)
+        let sql = "SELECT peer, 0, 0, 1 FROM pending_join
+                     WHERE peer NOT IN (SELECT peer FROM contact) AND expires_at > ?1
                    UNION ALL SELECT peer, state, blocked, 0 FROM contact";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let relations = statement.query_map([], |row| {
+        let relations = statement.query_map([self.last_look()?], |row| {
             let (state, blocked, asked): (i64, bool, bool) = (row.get(1)?, row.get(2)?, row.get(3)?);
             let relation = match (asked, blocked, state) {
                 (true, _, _) => Relation::Asked,

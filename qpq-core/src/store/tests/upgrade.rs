@@ -88,7 +88,7 @@ fn check(store: &Store) {
         store.members(&group.id).unwrap(),
         [(MemberId([0; 16]), PeerId(BEN))]
     );
-    assert_eq!(store.pending_joins().unwrap().len(), 1);
+    assert_eq!(store.pending_joins(0).unwrap().len(), 1);
     assert_eq!(store.accepted_join(&PeerId(BEN)).unwrap().unwrap().done, [0xdd]);
     assert_eq!(integers(store, "SELECT id, read_to FROM chat"), [1, 4]);
     assert_eq!(

@@ -21,7 +21,12 @@ impl Driver {
         };
         Ways {
             peers: known.map(|peer| (*peer, way(peer))).collect(),
-            rolled_back: self.rolled_back.clone(),
+            rolled_back: self
+                .rolled_back
+                .iter()
+                .chain(self.held_back.values())
+                .copied()
+                .collect(),
         }
     }
 
