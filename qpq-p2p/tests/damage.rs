@@ -353,7 +353,10 @@ fn what_is_no_file_is_refused() {
         let ended = case.run(&["log"]);
         assert_eq!(ended.status.code(), Some(3), "{name} is a pipe: {ended:?}");
         let told = String::from_utf8_lossy(&ended.stderr);
-        assert!(told.contains("it is no file") && !told.contains("chmod"), "{told}");
+        assert!(
+            told.contains("it is no file") && !told.contains("chmod"),
+            "{told}"
+        );
         fs::remove_file(&path).unwrap();
         symlink("nowhere", &path).unwrap();
         case.refused(&format!("{name} leads nowhere"));

@@ -209,7 +209,9 @@ impl Peer {
 }
 
 fn say(chat: &str, text: String) -> Command {
-    let id = MessageId(*Secret::random(&mut OsRng).expose());
+    // Ordered by time, as the program's are: random ones would touch the indexes at random.
+    let random: [u8; 10] = *Secret::random(&mut OsRng).expose();
+    let id = MessageId::new(clock::system()().unix_ms, random);
     Command::Send {
         chat: chat.to_owned(),
         texts: vec![(id, text)],
