@@ -2,7 +2,7 @@
 
 use std::{fmt, rc::Rc};
 
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::JoinSet};
 
 use super::{
     attach::{Access, Attached, Coming},
@@ -18,7 +18,10 @@ use crate::{
 };
 
 /// A process's way to a profile. When the owner ends, it goes on with the next one, or becomes it.
-pub struct Client {
+pub struct Client(Rc<Way>);
+
+/// What the requests of a client share.
+struct Way {
     access: Access,
     state: Mutex<State>,
 }
@@ -33,7 +36,7 @@ struct State {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("access", &self.access)
+            .field("access", &self.0.access)
             .finish_non_exhaustive()
     }
 }
@@ -44,10 +47,10 @@ impl Client {
     /// # Errors
     /// [`Failure`]; exit 8 when the owner does not answer.
     pub async fn attach(access: Access) -> Result<Self, Failure> {
-        let client = Self {
+        let client = Self(Rc::new(Way {
             access,
             state: Mutex::default(),
-        };
+        }));
         client.connection().await?;
         Ok(client)
     }
@@ -97,18 +100,46 @@ impl Client {
 
     /// Ends. Where this process owns the profile, others that are about to end have two seconds to do so.
     pub async fn close(self) {
-        let state = self.state.into_inner();
+        let state = std::mem::take(&mut *self.0.state.lock().await);
         drop(state.connection);
         if let Some(server) = state.server {
             server.end().await;
         }
     }
 
-    /// The connection of the moment.
+    #[cfg(test)]
+    pub(super) fn is_attaching(&self) -> bool {
+        self.0.state.try_lock().is_err()
+    }
+
+    /// The connection of the moment. Another one is looked for by a task, which ends with this future: whoever asks may
+    /// not be polled while the state is held, and must not hold up the other requests.
+    async fn connection(&self) -> Result<Rc<Connection>, Failure> {
+        if let Some(connection) = self.0.state.try_lock().ok().and_then(|state| state.standing()) {
+            return Ok(connection);
+        }
+        let way = Rc::clone(&self.0);
+        let mut looking = JoinSet::new();
+        looking.spawn_local(async move { way.connection().await });
+        let found = looking.join_next().await.expect("one task was spawned");
+        found.unwrap_or_else(|error| Err(Failure::unexpected("the profile cannot be used", error)))
+    }
+}
+
+impl State {
+    fn standing(&self) -> Option<Rc<Connection>> {
+        self.connection
+            .as_ref()
+            .filter(|one| !one.is_broken())
+            .map(Rc::clone)
+    }
+}
+
+impl Way {
     async fn connection(&self) -> Result<Rc<Connection>, Failure> {
         let mut state = self.state.lock().await;
-        if let Some(connection) = state.connection.as_ref().filter(|one| !one.is_broken()) {
-            return Ok(Rc::clone(connection));
+        if let Some(connection) = state.standing() {
+            return Ok(connection);
         }
         let coming = match (state.connection.take(), state.server.take()) {
             (_, Some(server)) if server.goes_on() => {

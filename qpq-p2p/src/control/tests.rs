@@ -130,6 +130,32 @@ async fn the_first_owns_and_the_others_are_its_clients() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_set_aside_while_the_owner_changes_holds_up_no_other() {
+    let (home, first) = anna();
+    let folder = home.path().join("default");
+    let run = async {
+        let first = Client::attach(first).await.unwrap();
+        let second = Client::attach(access(&folder, OwnerKind::Brief)).await.unwrap();
+        first.close().await;
+        // It looks for the next owner, and then nobody asks it how far it is.
+        let mut aside = Box::pin(who_am_i(&second));
+        while !second.is_attaching() {
+            tokio::select! {
+                biased;
+                _ = &mut aside => panic!("nothing was looked for"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        let other = tokio::time::timeout(ANSWER, who_am_i(&second)).await;
+        assert_eq!(other.expect("it is not held up").unwrap().len(), 1);
+        assert_eq!(aside.await.unwrap().len(), 1);
+        second.close().await;
+        assert!((access(&folder, OwnerKind::Brief).open)().unwrap().lock().is_ok());
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test]
 async fn a_brief_owner_lets_go_for_a_chat_and_goes_on_as_its_client() {
     let (home, brief) = anna();
     let folder = home.path().join("default");
