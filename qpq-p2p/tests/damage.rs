@@ -114,7 +114,7 @@ impl Case {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_qpq"));
+        let mut command = people::program::qpq();
         command
             .env("QPQ_HOME", self.home.path())
             .env("QPQ_INTERFACES", "lo")

@@ -9,7 +9,6 @@
 use std::{
     io::{BufRead, Write},
     net::{IpAddr, SocketAddr},
-    os::unix::ffi::OsStrExt,
     process::{ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
@@ -100,11 +99,7 @@ struct Person<'a> {
 impl Person<'_> {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.lab.netlab(&format!("exec {}", self.host));
-        for (name, _) in std::env::vars_os() {
-            if name.as_bytes().starts_with(b"QPQ_") {
-                command.env_remove(name);
-            }
-        }
+        people::program::without_settings(&mut command);
         command.env("QPQ_HOME", self.home.path()).stdin(Stdio::null());
         command.arg(env!("CARGO_BIN_EXE_qpq")).args(arguments);
         command

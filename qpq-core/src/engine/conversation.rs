@@ -303,11 +303,8 @@ impl Engine {
         let have = have.map(|one| one.ranges.clone()).unwrap_or_default();
         let opened = head.opened.iter().filter(|(member, _)| *member == own);
         let opened = opened.map(|(_, count)| *count).max().unwrap_or(0);
-        if opened > self.store.sealed(&group.id)? {
-            // Keys were used, for repairs, that this database would use again.
-            return self.rolled_back_by(session, &group, head, now);
-        }
-        if have.last() >= self.store.first_unsent(&group)? {
+        // Messages or, for repairs, keys were used that this database would use again.
+        if opened > self.store.sealed(&group.id)? || have.last() >= self.store.first_unsent(&group)? {
             return self.rolled_back_by(session, &group, head, now);
         }
         if !self.acknowledged(session, &group, &peer, &have)? {

@@ -107,18 +107,14 @@ impl Worker {
             inputs,
         }
     }
-
-    /// Has it end when its queue is empty.
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        // Wakes a thread that waits; a full queue means that it does not.
-        let _ = self.inputs.try_send(Input::Tick);
-    }
 }
 
 impl Drop for Worker {
+    /// Has the thread end when its queue is empty, and waits for it.
     fn drop(&mut self) {
-        self.stop();
+        self.stop.store(true, Ordering::Release);
+        // Wakes a thread that waits; a full queue means that it does not.
+        let _ = self.inputs.try_send(Input::Tick);
         // It has panicked, or ends as soon as the disk lets it.
         let _ = self.thread.take().map(thread::JoinHandle::join);
     }

@@ -45,18 +45,16 @@ impl SealedProfile {
         if !exists(folder)? || is_empty(folder) {
             return Err(OpenError::Missing(folder.to_owned()));
         }
-        refuse_exposed(folder)?;
+        refuse_exposed(folder, fs::Metadata::is_dir)?;
         for file in [VAULT, DATABASE].map(|name| folder.join(name)) {
             if !exists(&file)? {
                 return Err(OpenError::Incomplete(file));
             }
-            refuse_special(&file)?;
-            refuse_exposed(&file)?;
+            refuse_exposed(&file, fs::Metadata::is_file)?;
         }
         let lock = folder.join(LOCK);
         if exists(&lock)? {
-            refuse_special(&lock)?;
-            refuse_exposed(&lock)?;
+            refuse_exposed(&lock, fs::Metadata::is_file)?;
         }
         files::sweep(folder, VAULT);
         let bytes = read_at_most(&path, VAULT_MAX).map_err(|error| OpenError::Unreadable(path, error))?;
@@ -126,8 +124,14 @@ fn is_empty(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-fn refuse_exposed(path: &Path) -> Result<(), OpenError> {
-    let metadata = fs::metadata(path).map_err(|error| OpenError::Unreadable(path.to_owned(), error))?;
+/// Refuses what others can read, and what is not of the wanted kind: a pipe would be waited for, a device read
+/// without end, and their modes are nobody's to change.
+fn refuse_exposed(path: &Path, wanted: fn(&fs::Metadata) -> bool) -> Result<(), OpenError> {
+    let unreadable = |error| OpenError::Unreadable(path.to_owned(), error);
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !wanted(&metadata) {
+        return Err(unreadable(io::Error::other("it is no file")));
+    }
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return Err(OpenError::Foreign(path.to_owned()));
     }
@@ -135,15 +139,6 @@ fn refuse_exposed(path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::Exposed(path.to_owned()));
     }
     Ok(())
-}
-
-/// A pipe would be waited for, a device read without end; and its modes are nobody's to change.
-fn refuse_special(path: &Path) -> Result<(), OpenError> {
-    let unreadable = |error| OpenError::Unreadable(path.to_owned(), error);
-    match fs::metadata(path).map_err(unreadable)?.is_file() {
-        true => Ok(()),
-        false => Err(unreadable(io::Error::other("it is no file"))),
-    }
 }
 
 fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {

@@ -12,7 +12,7 @@ use rustix::process::geteuid;
 
 use crate::{
     owners::daemon,
-    people::{Person, Running, by, free_port, text},
+    people::{Person, Running, by, free_port, program::without_settings, text},
 };
 
 const PASSPHRASE: &str = "four violins beneath the otters";
@@ -98,6 +98,7 @@ fn a_running_qpq_is_not_dumpable() {
         } else {
             Command::new(&program)
         };
+        without_settings(&mut command);
         command
             .args(arguments)
             .env("QPQ_HOME", home.path().join("home"))

@@ -8,12 +8,13 @@
 
 #[path = "json.rs"]
 pub(crate) mod json;
+#[path = "program.rs"]
+pub(crate) mod program;
 
 use std::{
     ffi::OsStr,
     fs,
     io::Write,
-    os::unix::ffi::OsStrExt,
     path::PathBuf,
     process::{Command, Output, Stdio},
 };
@@ -38,12 +39,7 @@ impl Home {
 
     /// `qpq` with these arguments, and nothing else of this process's environment that it would heed.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_qpq"));
-        for (name, _) in std::env::vars_os() {
-            if name.as_bytes().starts_with(b"QPQ_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = program::qpq();
         command
             .env("QPQ_HOME", self.0.path())
             .args(arguments)

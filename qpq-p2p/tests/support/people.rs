@@ -8,12 +8,13 @@
 
 #[path = "json.rs"]
 pub(crate) mod json;
+#[path = "program.rs"]
+pub(crate) mod program;
 
 use std::{
     io::{BufRead, BufReader, Read},
     net::UdpSocket,
     ops::{Deref, DerefMut},
-    os::unix::ffi::OsStrExt,
     process::{Child, ChildStdout, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -53,12 +54,7 @@ impl Person {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_qpq"));
-        for (name, _) in std::env::vars_os() {
-            if name.as_bytes().starts_with(b"QPQ_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = program::qpq();
         command
             .env("QPQ_HOME", self.home.path())
             .env("QPQ_INTERFACES", "lo");

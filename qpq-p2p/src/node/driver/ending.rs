@@ -48,7 +48,6 @@ impl Driver {
             debug!("not every connection was closed in time");
         }
         let worker = parts.worker;
-        worker.stop();
         if timeout(LAST_COMMIT, spawn_blocking(move || drop(worker)))
             .await
             .is_err()
