@@ -444,7 +444,9 @@ fn a_killed_init_leaves_no_profile_or_a_whole_one() {
     drop(Person::new("anna", free_port()));
     let whole = u64::try_from(start.elapsed().as_micros()).unwrap();
     let mut made = 0;
-    for n in 0..40 {
+    // Forty, and then as many later ones as it takes for one to come too late: the first may have been a fast one.
+    let mut n = 0;
+    while n < 40 || made == 0 && n < 400 {
         let person = Person {
             home: TempDir::new().unwrap(),
             mdns_port: 1,
@@ -456,6 +458,7 @@ fn a_killed_init_leaves_no_profile_or_a_whole_one() {
             .unwrap();
         // The first is killed at once, the last ones after the usual end.
         let end = Instant::now() + Duration::from_micros(n * whole / 36 + chance.among(0..1_000));
+        n += 1;
         while Instant::now() < end {
             std::hint::spin_loop();
         }
@@ -480,8 +483,8 @@ fn a_killed_init_leaves_no_profile_or_a_whole_one() {
         );
     }
     assert!(
-        (1..40).contains(&made),
-        "{made} of 40: the kills do not hit the making"
+        (1..n).contains(&made),
+        "{made} of {n}: the kills do not hit the making"
     );
 }
 
