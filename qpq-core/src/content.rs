@@ -11,7 +11,7 @@ use crate::{
 /// The longest text in bytes.
 pub const MAX_TEXT: usize = 65_536;
 /// The longest display name in bytes; also of a group.
-const MAX_NAME: usize = 64;
+pub(crate) const MAX_NAME: usize = 64;
 /// The most admins a group may have: as many as members.
 const MAX_ADMINS: u32 = 256;
 
@@ -116,6 +116,11 @@ impl GroupData {
             admins.set(at, &admin.0);
         }
         capnp::serialize::write_message_to_words(&message)
+    }
+
+    /// Whether its other readers would take it.
+    pub(crate) fn is_readable(&self) -> bool {
+        Self::decode(&self.encode()).is_ok_and(|read| read == *self)
     }
 
     /// Decodes the extension's content.

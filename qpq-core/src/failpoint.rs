@@ -11,7 +11,7 @@
 //! process.
 
 /// All points of the database, in alphabetical order. A test holds them against what the flows hit.
-pub const POINTS: [&str; 98] = [
+pub const POINTS: [&str; 105] = [
     "accepted_join.end",
     "accepted_join.put",
     "card.version",
@@ -68,13 +68,20 @@ pub const POINTS: [&str; 98] = [
     "message.notice",
     "meta.believed",
     "meta.lived",
+    "mls.apply",
+    "mls.copy",
     "mls.create",
     "mls.delete",
+    "mls.forget",
     "mls.join",
+    "mls.judge",
     "mls.key_package",
     "mls.key_package_delete",
+    "mls.merge",
+    "mls.restore",
     "mls.secrets",
     "mls.secrets_delete",
+    "mls.stage",
     "offer.end",
     "offer.put",
     "outbox.done",

@@ -4,13 +4,16 @@
 //! fails, whatever openmls wrote or consumed (a KeyPackage, a ratchet step) comes back with the rollback.
 
 mod create;
+pub mod danger;
 mod key_package;
 mod message;
+mod state;
 mod welcome;
 
 pub(crate) use create::{CreateError, create};
 pub(crate) use key_package::{KeyPackageError, delete_key_package, new_key_package, read_key_package};
 pub(crate) use message::{Header, MessageError, open_message, seal_message};
+pub(crate) use state::{Live, State};
 pub(crate) use welcome::{WelcomeError, join};
 
 use openmls::prelude::*;
@@ -23,7 +26,7 @@ use crate::{
     id::{CommitId, EpochId, MemberId, PeerId},
     identity::{Identity, authorised},
     labels,
-    store::{Provider, StoreError},
+    store::{Provider, Store, StoreError},
 };
 
 /// The one ciphersuite: RFC 9420 §17.1, value 0x0001.
@@ -70,14 +73,22 @@ fn capabilities() -> Capabilities {
         .build()
 }
 
-/// Settings of a new group. They must equal [`join_config`], or two members judge messages differently.
-fn create_config(data: &GroupData) -> Result<MlsGroupCreateConfig, GroupError> {
-    let required = RequiredCapabilitiesExtension::new(&[GROUP_DATA], &[], &[CredentialType::Basic]);
-    let extensions = Extensions::from_vec(vec![
-        Extension::RequiredCapabilities(required),
+/// What each member must be able to do.
+fn required_capabilities() -> RequiredCapabilitiesExtension {
+    RequiredCapabilitiesExtension::new(&[GROUP_DATA], &[], &[CredentialType::Basic])
+}
+
+/// The extensions of a group with this data.
+fn group_extensions(data: &GroupData) -> Result<Extensions<GroupContext>, GroupError> {
+    Extensions::from_vec(vec![
+        Extension::RequiredCapabilities(required_capabilities()),
         Extension::Unknown(GROUP_DATA_TYPE, UnknownExtension(data.encode())),
     ])
-    .map_err(mls)?;
+    .map_err(mls)
+}
+
+/// Settings of a new group. They must equal [`join_config`], or two members judge messages differently.
+fn create_config(data: &GroupData) -> Result<MlsGroupCreateConfig, GroupError> {
     Ok(MlsGroupCreateConfig::builder()
         .ciphersuite(CIPHERSUITE)
         .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
@@ -87,7 +98,7 @@ fn create_config(data: &GroupData) -> Result<MlsGroupCreateConfig, GroupError> {
         .sender_ratchet_configuration(SenderRatchetConfiguration::new(OUT_OF_ORDER, FORWARD))
         .lifetime(unbounded())
         .capabilities(capabilities())
-        .with_group_context_extensions(extensions)
+        .with_group_context_extensions(group_extensions(data)?)
         .build())
 }
 
@@ -143,10 +154,11 @@ pub(crate) fn load(provider: &Provider<'_>, id: &crate::id::GroupId) -> Result<M
         .ok_or(GroupError::Store(StoreError::Corrupt("group without MLS state")))
 }
 
-/// Deletes a group's state, its secrets included.
-pub(crate) fn delete(provider: &Provider<'_>, mut group: MlsGroup) -> Result<(), GroupError> {
+/// Deletes a group's state and all copies of it, their secrets included.
+pub(crate) fn delete(store: &Store, id: &crate::id::GroupId, mut group: MlsGroup) -> Result<(), GroupError> {
     let _at = At::point("mls.delete");
-    group.delete(provider.storage()).map_err(storage)
+    group.delete(store.provider().storage()).map_err(storage)?;
+    Ok(store.drop_mls_copies(id)?)
 }
 
 fn credential(identity: &Identity) -> CredentialWithKey {

@@ -10,6 +10,7 @@
 //! | who somebody is | [`identity`], [`id`], [`card`]; [`labels`]: what each signature and key is for |
 //! | how two people meet | [`invite`]: the spoken code and its PAKE; [`words`]; [`contact`]: what comes of it |
 //! | how they talk | `group`: MLS; [`delivery`]: who has which messages |
+//! | how a group keeps one history | [`consensus`]: the rule, not wired into [`engine`] yet |
 //! | what is on the wire | [`wire`]: frames, limits, rights; [`content`]: what MLS carries |
 //! | what is on the disk | [`store`]: `qpq.db`; [`vault`]: `qpq-state.bin`, by `codec`; [`passphrase`] |
 //! | what is shown to people | [`sanitize`], [`name`], [`base32`] |
@@ -22,7 +23,13 @@
 //! - **card**: a signed statement of how to reach a member, made for one reader.
 //! - **LAN key**: recognises its owner's mDNS token; contacts have it, strangers do not.
 //! - **stream**: one life of a member in a group; sequence numbers count within it.
-//! - **head**: a member's signed word on where it stands in a group.
+//! - **head**: a member's word on where it stands in a group; signed in [`wire`], not in [`consensus`].
+//! - **evidence**: Commits and signed acks of them, what a group's chain of Commits follows from ([`consensus`]).
+//! - **certificate**: acks of a Commit from more than half of the members of the epoch that it ends; not finality.
+//! - **slot**: a Commit at the end of the chain that may still lose; the state before it is kept.
+//! - **parked**: of a state on a branch that was left: kept for the way back, because keys were used in it.
+//! - **intent**: what the user asked for, with the Commits that carried it; made again when they lose.
+//! - **repair**: a message encrypted once more for those who lack it, under the same stream, number and id.
 //! - **EpochId**, **CommitId**, **MemberId**: names that, unlike numbers, are unique on every branch ([`id`]).
 //! - **directory**: what the driver must know to answer the network without asking the engine.
 #![warn(
@@ -35,6 +42,7 @@
 pub mod base32;
 pub mod card;
 mod codec;
+pub mod consensus;
 pub mod contact;
 pub mod content;
 pub mod delivery;

@@ -18,6 +18,7 @@ mod offers;
 mod open;
 mod outbox;
 mod replace;
+mod rows;
 
 use std::{cell::RefCell, path::Path};
 
@@ -35,7 +36,8 @@ pub(crate) use joins::Request;
 pub(crate) use links::{LinkRow, LinkState, NewRequest, PendingLink};
 pub(crate) use messages::NewMessage;
 pub use messages::Notice;
-pub(crate) use mls::Provider;
+pub use mls::Primitives;
+pub(crate) use mls::{Provider, system_primitives};
 pub(crate) use offers::Offer;
 use open::{SCHEMA, check, connect, has_log, migrate, open_checked, open_still};
 pub(crate) use outbox::Queued;
@@ -169,6 +171,20 @@ impl Store {
         })
     }
 
+    /// A new database that is on no disk, for tests. It alone may have a cryptography that is not the system's: what
+    /// is seeded is no secret, and nothing of it may stay.
+    pub(crate) fn dangerous_in_memory(crypto: Box<dyn Primitives>) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut connection = connect(Path::new(":memory:"), &Secret::new([0; 32]), flags)?;
+        mls::migrate(&mut connection)?;
+        migrate(&mut connection, &SCHEMA)?;
+        Ok(Self {
+            connection,
+            crypto: mls::Crypto::dangerous(crypto),
+            waiting: RefCell::default(),
+        })
+    }
+
     /// Begins the batch's transaction where none is open.
     pub(crate) fn begin(&self) -> Result<(), StoreError> {
         if self.connection.is_autocommit() {
@@ -186,7 +202,9 @@ impl Store {
     /// Keeps the step.
     pub(crate) fn release(&self) -> Result<(), StoreError> {
         failpoint::hit("step.release");
-        self.run("RELEASE step")
+        self.run("RELEASE step")?;
+        self.waiting.borrow_mut().release();
+        Ok(())
     }
 
     /// Takes the step back.
@@ -206,6 +224,15 @@ impl Store {
             failpoint::hit("commit.after");
         }
         Ok(())
+    }
+
+    /// Takes the whole batch back.
+    pub(crate) fn roll_back(&self) -> Result<(), StoreError> {
+        self.waiting.borrow_mut().take();
+        match self.connection.is_autocommit() {
+            true => Ok(()),
+            false => self.run("ROLLBACK"),
+        }
     }
 
     /// Takes what was deleted out of the write-ahead log as well, as far as nobody reads there now.

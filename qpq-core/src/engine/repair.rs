@@ -244,7 +244,7 @@ impl Engine {
             return Ok(());
         }
         let state = self.take_group(&group.id)?;
-        group::delete(&self.store.provider(), state)?;
+        group::delete(&self.store, &group.id, state)?;
         self.store.mark_dead(&group.id)?;
         for session in self.sessions.values_mut() {
             session.flows.remove(&group.id);

@@ -1,13 +1,16 @@
 //! Own KeyPackages, durable before they leave, and those of others, checked before they are used.
 
 use openmls::prelude::{
-    tls_codec::{Deserialize as _, Serialize as _},
+    tls_codec::{Deserialize as _, Serialize as _, Size as _},
     *,
 };
 use openmls_traits::{OpenMlsProvider, storage::StorageProvider as _};
 
 use super::{CIPHERSUITE, GROUP_DATA, GroupError, capabilities, credential, mls, storage, unbounded};
 use crate::{failpoint::At, id::PeerId, identity::Identity, store::Provider};
+
+/// An X25519 key as it is encoded: its length in one byte, and 32 bytes.
+const KEY: usize = 33;
 
 /// Why somebody's KeyPackage was refused.
 #[derive(Debug, thiserror::Error)]
@@ -51,28 +54,51 @@ pub(crate) fn read_key_package(
     bytes: &[u8],
     owner: &PeerId,
 ) -> Result<KeyPackage, KeyPackageError> {
+    let package = validate_key_package(provider, bytes)?;
+    match check_key_package(&package) {
+        Ok(found) if found == *owner => Ok(package),
+        Ok(_) => Err(KeyPackageError::Identity),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a KeyPackage; whose it is, and whether it can be added, is still to be seen.
+pub(super) fn validate_key_package(
+    provider: &Provider<'_>,
+    bytes: &[u8],
+) -> Result<KeyPackage, KeyPackageError> {
     let message = MlsMessageIn::tls_deserialize_exact(bytes).map_err(|_| KeyPackageError::Invalid)?;
     let MlsMessageBodyIn::KeyPackage(unverified) = message.extract() else {
         return Err(KeyPackageError::Invalid);
     };
-    let package = unverified
+    unverified
         .validate(provider.crypto(), ProtocolVersion::Mls10)
-        .map_err(|_| KeyPackageError::Invalid)?;
-    let leaf = package.leaf_node();
-    if super::owner(leaf.credential(), leaf.signature_key().as_slice()).as_ref() != Some(owner) {
-        return Err(KeyPackageError::Identity);
+        .map_err(|_| KeyPackageError::Invalid)
+}
+
+/// Whose KeyPackage this is. What a later Commit would fail on is found here, where its sender can be told.
+pub(super) fn check_key_package(package: &KeyPackage) -> Result<PeerId, KeyPackageError> {
+    let owner = check_leaf(package.leaf_node())?;
+    if package.ciphersuite() != CIPHERSUITE {
+        return Err(KeyPackageError::Unsupported);
     }
-    // What a later Commit would fail on must be found here, where its sender can be told.
+    Ok(owner)
+}
+
+/// Whose leaf this is, if it can be in a group of ours.
+pub(super) fn check_leaf(leaf: &LeafNode) -> Result<PeerId, KeyPackageError> {
+    let owner = super::owner(leaf.credential(), leaf.signature_key().as_slice());
+    let owner = owner.ok_or(KeyPackageError::Identity)?;
     let able = leaf.capabilities();
-    if package.ciphersuite() != CIPHERSUITE
-        || !able.extensions().contains(&GROUP_DATA)
+    if !able.extensions().contains(&GROUP_DATA)
         || !able.credentials().contains(&CredentialType::Basic)
         || !able.ciphersuites().contains(&CIPHERSUITE.into())
         || !able.versions().contains(&ProtocolVersion::Mls10)
+        || leaf.encryption_key().tls_serialized_len() != KEY
     {
         return Err(KeyPackageError::Unsupported);
     }
-    Ok(package)
+    Ok(owner)
 }
 
 /// Deletes the private part of a KeyPackage that will not be used any more.

@@ -17,13 +17,14 @@ use crate::{
     store::{self, Store},
 };
 
-struct Party {
-    store: Store,
-    identity: Identity,
+/// Somebody with a database and an identity, in an open transaction.
+pub(super) struct Party {
+    pub(super) store: Store,
+    pub(super) identity: Identity,
     _dir: tempfile::TempDir,
 }
 
-fn party(seed: u8) -> Party {
+pub(super) fn party(seed: u8) -> Party {
     let dir = tempfile::tempdir().unwrap();
     let (path, key) = (dir.path().join("qpq.db"), Secret::new([seed; 32]));
     store::create(&path, &key, "somebody", &Secret::new([0; 32])).unwrap();

@@ -1,16 +1,17 @@
 //! openmls's storage on the engine's connection: the same transaction as everything else.
 
+mod copies;
 mod crypto;
 mod write_back;
 
-use openmls_rust_crypto::RustCrypto;
 use openmls_sqlite_storage::{Codec, SqliteStorageProvider};
 use openmls_traits::{OpenMlsProvider, storage::CURRENT_VERSION};
 use rusqlite::Connection;
 
 use super::{Store, StoreError};
 use crate::failpoint::At;
-pub(crate) use crypto::Crypto;
+pub use crypto::Primitives;
+pub(crate) use crypto::{Crypto, system_primitives};
 pub(super) use write_back::Waiting;
 use write_back::WriteBack;
 
@@ -38,7 +39,7 @@ pub(crate) struct Provider<'a> {
 
 impl<'a> OpenMlsProvider for Provider<'a> {
     type CryptoProvider = Crypto;
-    type RandProvider = RustCrypto;
+    type RandProvider = Crypto;
     type StorageProvider = WriteBack<'a>;
 
     fn storage(&self) -> &Self::StorageProvider {
@@ -49,8 +50,8 @@ impl<'a> OpenMlsProvider for Provider<'a> {
         self.crypto
     }
 
-    fn rand(&self) -> &RustCrypto {
-        &self.crypto.rust_crypto
+    fn rand(&self) -> &Crypto {
+        self.crypto
     }
 }
 

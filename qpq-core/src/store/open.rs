@@ -11,9 +11,13 @@ use crate::{
 };
 
 /// What each version of the schema adds to the one before, from version 1 on.
-pub(super) const SCHEMA: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+pub(super) const SCHEMA: [&str; 3] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 /// The schema this build writes.
-pub(super) const SCHEMA_VERSION: i64 = 2;
+pub(super) const SCHEMA_VERSION: i64 = 3;
 /// How long a statement waits for the other connection.
 const BUSY_MS: u64 = 5_000;
 /// Statements that stay prepared: more than there are. To parse one costs more than to run it.

@@ -8,46 +8,89 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::{
     crypto::OpenMlsCrypto,
+    random::OpenMlsRand,
     types::{
         AeadType, Ciphersuite, CryptoError, ExporterSecret, HashType, HpkeCiphertext, HpkeConfig,
         HpkeKeyPair, KemOutput, SignatureScheme,
     },
 };
 use tls_codec::SecretVLBytes;
+use zeroize::Zeroizing;
 
-/// What openmls computes with.
-#[derive(Default)]
-pub(crate) struct Crypto {
-    pub(super) rust_crypto: RustCrypto,
+/// All that openmls computes with and draws. Tests have one that is seeded and watches what is encrypted; a peer has
+/// the system's and no way to be given another.
+#[doc(hidden)]
+pub trait Primitives: OpenMlsCrypto {
+    /// Fills a buffer with random bytes.
+    ///
+    /// # Errors
+    /// There are none to be had.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), CryptoError>;
 }
 
-/// Functions that are those of RustCrypto.
+/// What openmls computes with.
+pub(crate) struct Crypto(Box<dyn Primitives>);
+
+impl Default for Crypto {
+    fn default() -> Self {
+        Self(system_primitives())
+    }
+}
+
+/// Those of the system, which every peer has.
+pub(crate) fn system_primitives() -> Box<dyn Primitives> {
+    Box::new(System::default())
+}
+
+impl Crypto {
+    /// Not the system's. With a seeded one nothing is secret.
+    pub(in crate::store) fn dangerous(primitives: Box<dyn Primitives>) -> Self {
+        Self(primitives)
+    }
+}
+
+impl OpenMlsRand for Crypto {
+    type Error = CryptoError;
+
+    fn random_array<const N: usize>(&self) -> Result<[u8; N], CryptoError> {
+        let mut bytes = [0; N];
+        self.0.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn random_vec(&self, len: usize) -> Result<Vec<u8>, CryptoError> {
+        let mut bytes = vec![0; len];
+        self.0.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// RustCrypto and aws-lc.
+#[derive(Default)]
+struct System {
+    rust_crypto: RustCrypto,
+}
+
+impl Primitives for System {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), CryptoError> {
+        let drawn = self.rust_crypto.random_vec(bytes.len()).map(Zeroizing::new);
+        bytes.copy_from_slice(&drawn.map_err(|_| CryptoError::InsufficientRandomness)?);
+        Ok(())
+    }
+}
+
+/// Functions that are those of a field.
 macro_rules! pass_on {
-    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+    ($field:tt: $(fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {$(
         fn $name(&self, $($argument: $type),*) -> $answer {
-            self.rust_crypto.$name($($argument),*)
+            self.$field.$name($($argument),*)
         }
     )*};
 }
 
-impl OpenMlsCrypto for Crypto {
-    fn verify_signature(
-        &self,
-        alg: SignatureScheme,
-        data: &[u8],
-        pk: &[u8],
-        signature: &[u8],
-    ) -> Result<(), CryptoError> {
-        if alg != SignatureScheme::ED25519 {
-            // Of ciphersuites that are not ours.
-            return self.rust_crypto.verify_signature(alg, data, pk, signature);
-        }
-        UnparsedPublicKey::new(&ED25519, pk)
-            .verify(data, signature)
-            .map_err(|_| CryptoError::InvalidSignature)
-    }
-
-    pass_on! {
+/// All functions but the one for signatures.
+macro_rules! pass_on_all_but_signatures {
+    ($field:tt) => { pass_on! { $field:
         fn supports(ciphersuite: Ciphersuite) -> Result<(), CryptoError>;
         fn supported_ciphersuites() -> Vec<Ciphersuite>;
         fn hkdf_extract(hash_type: HashType, salt: &[u8], ikm: &[u8]) -> Result<SecretVLBytes, CryptoError>;
@@ -105,7 +148,39 @@ impl OpenMlsCrypto for Crypto {
             exporter_length: usize
         ) -> Result<ExporterSecret, CryptoError>;
         fn derive_hpke_keypair(config: HpkeConfig, ikm: &[u8]) -> Result<HpkeKeyPair, CryptoError>;
+    } };
+}
+
+impl OpenMlsCrypto for Crypto {
+    pass_on! { 0:
+        fn verify_signature(
+            alg: SignatureScheme,
+            data: &[u8],
+            pk: &[u8],
+            signature: &[u8]
+        ) -> Result<(), CryptoError>;
     }
+    pass_on_all_but_signatures!(0);
+}
+
+impl OpenMlsCrypto for System {
+    fn verify_signature(
+        &self,
+        alg: SignatureScheme,
+        data: &[u8],
+        pk: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CryptoError> {
+        if alg != SignatureScheme::ED25519 {
+            // Of ciphersuites that are not ours.
+            return self.rust_crypto.verify_signature(alg, data, pk, signature);
+        }
+        UnparsedPublicKey::new(&ED25519, pk)
+            .verify(data, signature)
+            .map_err(|_| CryptoError::InvalidSignature)
+    }
+
+    pass_on_all_but_signatures!(rust_crypto);
 }
 
 #[cfg(test)]
@@ -143,7 +218,7 @@ mod tests {
 
     #[test]
     fn both_implementations_judge_a_signature_alike() {
-        let (crypto, identity) = (Crypto::default(), Identity::from_seed(&Secret::new([9; 32])));
+        let (crypto, identity) = (System::default(), Identity::from_seed(&Secret::new([9; 32])));
         let (data, key) = (b"what MLS signs".as_slice(), identity.peer_id());
         let signature = openmls_traits::signatures::Signer::sign(&identity, data).unwrap();
         assert_eq!(identity.signature_scheme(), SignatureScheme::ED25519);

@@ -12,27 +12,44 @@ use rusqlite::Connection;
 use zeroize::Zeroizing;
 
 use super::Json;
+use crate::store::StoreError;
 
 /// Message secrets as they are stored; `None`: deleted.
 type Secrets = Option<Zeroizing<Vec<u8>>>;
+
+/// What one savepoint replaced, the first state of each; `None`: nothing waited.
+type Replaced = BTreeMap<Vec<u8>, Option<Secrets>>;
+
+/// The resumption PSKs (RFC 9420 §8.6) of a group that keeps none, as openmls writes them.
+const NO_RESUMPTION_PSKS: &[u8] = br#"{"max_number_of_secrets":0,"resumption_psk":[],"cursor":0}"#;
 
 /// What waits for the commit, by the key of the group.
 #[derive(Default)]
 pub(in crate::store) struct Waiting {
     secrets: BTreeMap<Vec<u8>, Secrets>,
-    /// What this step replaced, the first state of each; `None`: nothing waited.
-    replaced: BTreeMap<Vec<u8>, Option<Secrets>>,
+    /// One for each savepoint that is open, the innermost last.
+    replaced: Vec<Replaced>,
 }
 
 impl Waiting {
-    /// A step begins.
+    /// A savepoint opens.
     pub(in crate::store) fn savepoint(&mut self) {
-        self.replaced.clear();
+        self.replaced.push(Replaced::new());
     }
 
-    /// The step is taken back.
+    /// The innermost savepoint is released: what it replaced, the one around it did.
+    pub(in crate::store) fn release(&mut self) {
+        let inner = self.replaced.pop().unwrap_or_default();
+        if let Some(outer) = self.replaced.last_mut() {
+            for (key, before) in inner {
+                outer.entry(key).or_insert(before);
+            }
+        }
+    }
+
+    /// The innermost savepoint is taken back.
     pub(in crate::store) fn undo(&mut self) {
-        for (key, before) in std::mem::take(&mut self.replaced) {
+        for (key, before) in self.replaced.pop().unwrap_or_default() {
             match before {
                 Some(secrets) => self.secrets.insert(key, secrets),
                 None => self.secrets.remove(&key),
@@ -46,9 +63,26 @@ impl Waiting {
         std::mem::take(&mut self.secrets)
     }
 
+    /// What waits for one group; `None`: nothing, its row is as new as can be.
+    pub(in crate::store) fn waiting(&self, key: &[u8]) -> Option<&Secrets> {
+        self.secrets.get(key)
+    }
+
+    /// The row was written past this, or deleted: nothing waits for it any more.
+    pub(in crate::store) fn forget(&mut self, key: Vec<u8>) {
+        let before = self.secrets.remove(&key);
+        self.note(key, before);
+    }
+
     fn put(&mut self, key: Vec<u8>, secrets: Secrets) {
         let before = self.secrets.insert(key.clone(), secrets);
-        self.replaced.entry(key).or_insert(before);
+        self.note(key, before);
+    }
+
+    fn note(&mut self, key: Vec<u8>, before: Option<Secrets>) {
+        if let Some(replaced) = self.replaced.last_mut() {
+            replaced.entry(key).or_insert(before);
+        }
     }
 }
 
@@ -56,6 +90,8 @@ impl Waiting {
 pub(crate) struct WriteBack<'a> {
     rows: SqliteStorageProvider<Json, &'a Connection>,
     waiting: &'a RefCell<Waiting>,
+    /// openmls passes on some errors of its storage as if the message were to blame.
+    failure: RefCell<Option<StoreError>>,
 }
 
 impl<'a> WriteBack<'a> {
@@ -63,7 +99,25 @@ impl<'a> WriteBack<'a> {
         Self {
             rows: SqliteStorageProvider::new(connection),
             waiting,
+            failure: RefCell::default(),
         }
+    }
+
+    /// What failed first since this was made: then nothing that openmls says of a message counts.
+    pub(crate) fn failure(&self) -> Option<StoreError> {
+        self.failure.take()
+    }
+
+    fn note<T>(&self, answer: Result<T, rusqlite::Error>) -> Result<T, rusqlite::Error> {
+        if let Err(error) = &answer {
+            let failure = error
+                .sqlite_error()
+                .map_or(StoreError::Corrupt("row of openmls"), |code| {
+                    rusqlite::Error::SqliteFailure(*code, None).into()
+                });
+            self.failure.borrow_mut().get_or_insert(failure);
+        }
+        answer
     }
 }
 
@@ -74,7 +128,7 @@ macro_rules! pass_on {
             &self,
             $($argument: $type),*
         ) -> Result<$answer, Self::Error> {
-            self.rows.$name::<$($kind),*>($($argument),*)
+            self.note(self.rows.$name::<$($kind),*>($($argument),*))
         }
     )*};
 }
@@ -103,9 +157,9 @@ impl StorageProvider<CURRENT_VERSION> for WriteBack<'_> {
         group_id: &GroupId,
     ) -> Result<Option<MessageSecrets>, Self::Error> {
         match self.waiting.borrow().secrets.get(&bytes(group_id)?) {
-            Some(Some(secrets)) => Json::from_slice(secrets).map(Some).map_err(not_json),
+            Some(Some(secrets)) => self.note(Json::from_slice(secrets).map(Some).map_err(not_json)),
             Some(None) => Ok(None),
-            None => self.rows.message_secrets(group_id),
+            None => self.note(self.rows.message_secrets(group_id)),
         }
     }
 
@@ -117,6 +171,21 @@ impl StorageProvider<CURRENT_VERSION> for WriteBack<'_> {
         Ok(())
     }
 
+    /// Nothing of ours resumes a group, and each of these secrets is of an epoch that may be gone. openmls keeps the
+    /// last 32 for whoever made the group, whatever its settings say.
+    fn write_resumption_psk_store<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        ResumptionPskStore: traits::ResumptionPskStore<CURRENT_VERSION>,
+    >(
+        &self,
+        group_id: &GroupId,
+        _: &ResumptionPskStore,
+    ) -> Result<(), Self::Error> {
+        let none: Result<ResumptionPskStore, _> = Json::from_slice(NO_RESUMPTION_PSKS).map_err(not_json);
+        let written = none.and_then(|none| self.rows.write_resumption_psk_store(group_id, &none));
+        self.note(written)
+    }
+
     pass_on! {
         fn write_mls_join_config<GroupId, MlsGroupJoinConfig>(group_id: &GroupId, config: &MlsGroupJoinConfig) -> ();
         fn append_own_leaf_node<GroupId, LeafNode>(group_id: &GroupId, leaf_node: &LeafNode) -> ();
@@ -126,7 +195,6 @@ impl StorageProvider<CURRENT_VERSION> for WriteBack<'_> {
         fn write_context<GroupId, GroupContext>(group_id: &GroupId, group_context: &GroupContext) -> ();
         fn write_confirmation_tag<GroupId, ConfirmationTag>(group_id: &GroupId, confirmation_tag: &ConfirmationTag) -> ();
         fn write_group_state<GroupState, GroupId>(group_id: &GroupId, group_state: &GroupState) -> ();
-        fn write_resumption_psk_store<GroupId, ResumptionPskStore>(group_id: &GroupId, resumption_psk_store: &ResumptionPskStore) -> ();
         fn write_own_leaf_index<GroupId, LeafNodeIndex>(group_id: &GroupId, own_leaf_index: &LeafNodeIndex) -> ();
         fn write_group_epoch_secrets<GroupId, GroupEpochSecrets>(group_id: &GroupId, group_epoch_secrets: &GroupEpochSecrets) -> ();
         fn write_signature_key_pair<SignaturePublicKey, SignatureKeyPair>(public_key: &SignaturePublicKey, signature_key_pair: &SignatureKeyPair) -> ();
@@ -172,7 +240,7 @@ impl StorageProvider<CURRENT_VERSION> for WriteBack<'_> {
 }
 
 /// As openmls_sqlite_storage writes it.
-fn bytes<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, rusqlite::Error> {
+pub(super) fn bytes<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, rusqlite::Error> {
     Json::to_vec(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
