@@ -26,6 +26,8 @@ cases! {
     a_victim_cannot_outrun_its_removal: cases::victim_races_its_removal::<Toy>;
     an_admins_commit_comes_first: cases::admins_come_first::<Toy>;
     only_admins_remove: cases::only_admins_remove::<Toy>;
+    only_admins_add: lives::only_admins_add::<Toy>;
+    reasons_that_were_taken_away_stand_in_nobodys_way: lives::stripped_reasons::<Toy>;
     a_late_rival_moves_nobody_who_is_certified: cases::late_rival::<Toy>;
     a_larger_half_keeps_its_branch: |mutant| cases::two_sided_partition::<Toy>(5, 3, mutant);
     equal_halves_become_one_again: |mutant| cases::two_sided_partition::<Toy>(6, 3, mutant);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use qpq_core::{
     consensus::{
-        Frame, What,
-        mls::{Mls, Mutant},
+        Commit, Frame, Reasons, What,
+        mls::{Change, Mls, Mutant},
     },
     id::MemberId,
 };
@@ -278,4 +278,64 @@ pub(crate) fn equal_windows<W: World>(mutant: Option<Mutant>) -> Told {
         slots[0] == slots[1] && slots[0].len() == 8,
         "the same eight epochs are kept by both",
     )
+}
+
+/// Whoever is no admin adds somebody: nobody follows.
+pub(crate) fn only_admins_add<W: World>(mutant: Option<Mutant>) -> Told {
+    let mut scene = Scene::<W>::founded(17, 3, 1, 8, mutant);
+    let package = scene.people.people[3].disk.mls.key_package().unwrap();
+    let mut mls = scene.people.world.rogue(&scene.people.people[1].disk.mls);
+    let parent = mls.epoch().unwrap().id;
+    let change = Change {
+        adds: vec![package],
+        ..Change::default()
+    };
+    let reasons = Reasons::default();
+    let staged = mls
+        .stage(&change, &reasons.digest())
+        .unwrap()
+        .ok_or("it could not be staged")?;
+    let bytes = staged.commit;
+    scene.bring(
+        &[(
+            1,
+            2,
+            Frame::Commit(Commit {
+                parent,
+                bytes,
+                reasons,
+            }),
+        )],
+        2,
+    );
+    ensure(
+        scene.people.epoch(2) == Some(parent),
+        "an addition by a member who is no admin is refused",
+    )
+}
+
+/// A Commit whose reasons somebody took away on the way, and then the whole one: the first stands in nobody's way.
+pub(crate) fn stripped_reasons<W: World>(mutant: Option<Mutant>) -> Told {
+    let mut scene = Scene::<W>::founded(18, 4, 0, 8, mutant);
+    let left = scene.people.act(3, |step| step.leave_group(None)).unwrap();
+    ensure(left.is_ok(), "whoever wants to leave may")?;
+    let leaves = scene.sent();
+    scene.bring(&leaves, 1);
+    scene.people.clock += 10_000;
+    scene.people.act(1, |step| step.tick()).unwrap();
+    let sent = only(&scene.sent(), is_commit);
+    ensure(!sent.is_empty(), "1 removes 3, who asked for it")?;
+    let mut stripped = sent.clone();
+    for (_, _, frame) in &mut stripped {
+        if let Frame::Commit(commit) = frame {
+            commit.reasons = Reasons::default();
+        }
+    }
+    scene.bring(&stripped, 2);
+    ensure(
+        roster(&scene, 2) == vec![0, 1, 2, 3],
+        "without its reasons it is not followed",
+    )?;
+    scene.bring(&sent, 2);
+    ensure(roster(&scene, 2) == vec![0, 1, 2], "with them it is")
 }
