@@ -57,6 +57,8 @@ struct Options {
     backend: String,
     shrink: bool,
     changes: Vec<Change>,
+    /// What was said of the runs, as it was said: it belongs to what repeats one.
+    said: String,
 }
 
 fn options() -> Result<Options, String> {
@@ -67,6 +69,7 @@ fn options() -> Result<Options, String> {
         backend: "toy".to_owned(),
         shrink: false,
         changes: Vec::new(),
+        said: String::new(),
     };
     while let Some(argument) = arguments.next() {
         let mut value = || {
@@ -128,6 +131,14 @@ fn options() -> Result<Options, String> {
             }
             other => return Err(format!("{other} is not known")),
         };
+        let values = std::env::args().skip_while(|other| *other != argument).skip(1);
+        let values = values.take_while(|value| !value.starts_with("--"));
+        let said = std::iter::once(argument.clone())
+            .chain(values)
+            .collect::<Vec<_>>();
+        if argument != "--only" {
+            options.said = format!("{} {}", options.said, said.join(" "));
+        }
         options.changes.push(change);
     }
     Ok(options)
@@ -147,9 +158,15 @@ fn all<W: World>(options: &Options) -> u64 {
             }
             Err(error) => {
                 failures += 1;
-                println!("seed {seed}: {error}\n  {}", setting.repro(&options.backend));
+                println!(
+                    "seed {seed}: {error}\n  {}",
+                    setting.repro(&options.backend) + &options.said
+                );
                 if options.shrink {
-                    println!("  {}", shrink::<W>(&setting).repro(&options.backend));
+                    println!(
+                        "  {}",
+                        shrink::<W>(&setting).repro(&options.backend) + &options.said
+                    );
                 }
             }
         }
